@@ -1,0 +1,70 @@
+# make test   what a change must pass, under ten minutes     make soak   what takes longer
+# make demo   the main job in one command                    make bench  against Kamailio + rtpengine
+.DEFAULT_GOAL := build
+SHELL := /bin/bash
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME ?= 1m
+NIGHT    ?= 2h
+SEED     ?=
+BENCH    ?=
+
+# need installs Debian packages when a command is missing: $(call need,command,packages). Only root can, others are told.
+define need
+	@command -v $(1) >/dev/null 2>&1 || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	    echo "installing $(2), because $(1) is missing"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) </dev/null; \
+	  else echo "$(1) is missing: install the Debian package(s) $(2) (as root: apt-get install $(2))" >&2; exit 1; fi; }
+endef
+
+.PHONY: build test race soak simulate bench fuzz lint demo image clean
+
+build: ## the static, stripped binary
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/nines ./cmd/nines
+
+test: ## vet and every test; installs SIPp when it is missing
+	$(call need,sipp,sip-tester)
+	go vet ./...
+	go vet -tags soak ./...
+	go test -timeout 10m ./...
+
+race: ## every test again with the race detector, which needs a C compiler
+	$(call need,gcc,gcc libc6-dev)
+	CGO_ENABLED=1 go test -race -timeout 30m ./...
+
+soak: race ## what takes longer than ten minutes
+	$(call need,sipp,sip-tester)
+	go test -count=1 -tags soak -timeout 60m ./test/... ./internal/town/...
+
+simulate: ## nights in memory: NIGHT=2h goes on that long, SEED=n replays one
+	NINES_NIGHT=$(NIGHT) NINES_SEED=$(SEED) go test -count=1 -v -timeout 0 -run Night ./internal/town/...
+
+bench: ## the comparison with Kamailio + rtpengine: BENCH="-rate 300 -for 20s"
+	$(call need,sipp,sip-tester)
+	$(call need,kamailio,kamailio)
+	$(call need,rtpengine,rtpengine-daemon)
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/nines ./cmd/nines
+	go run ./test/bench -nines bin/nines $(BENCH)
+
+fuzz: ## every fuzz target of every package, FUZZTIME each
+	@set -e; \
+	for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u); do \
+	  for target in $$(go test -list '^Fuzz' "$$dir" | grep '^Fuzz'); do \
+	    echo "== $$dir $$target, $(FUZZTIME)"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; \
+	  done; \
+	done
+
+lint: ## golangci-lint with the linters of .golangci.yml
+	go run $(GOLANGCI) run ./...
+
+demo: ## a carrier, four rooms and nines on loopback; k kills the primary, r restores it, q quits
+	go run ./cmd/nines demo
+
+image: ## the container image
+	docker build --build-arg VERSION=$(VERSION) -t nines .
+
+clean:
+	rm -rf bin dist test/out
