@@ -1,0 +1,72 @@
+package call
+
+import "nines/policy"
+
+// Action is something to be done. The set is sealed. Actions are done in the order they were returned.
+//
+//sumtype:decl
+type Action interface{ action() }
+
+// The actions.
+type (
+	// NeedPlan asks the driver for a Planned event.
+	NeedPlan struct{ Why string }
+	// Ask starts an attempt: one INVITE to one endpoint.
+	Ask struct {
+		Attempt  AttemptID
+		Endpoint policy.EndpointName
+		Partner  bool
+		Target   string // a contact to use instead of the endpoint's URI (a followed 3xx); else empty
+		Retarget bool   // not the first attempt: History-Info and Diversion say why (R10)
+		Cause    int    // SIP cause for the Reason inside History-Info: 408 silence, 480 …, or the refusal's code
+		Why      string // one sentence for the record: "control-room silent for 1s"
+	}
+	// Stop ends an attempt that has no final response: CANCEL as soon as that is allowed. Elsewhere: somebody else answered
+	// (Reason: SIP;cause=200;text="Call completed elsewhere").
+	Stop struct {
+		Attempt   AttemptID
+		Elsewhere bool
+		Why       string
+	}
+	// Discard ends an attempt whose 2xx nobody wants: ACK, then BYE with a Reason.
+	Discard struct {
+		Attempt AttemptID
+		Why     string
+	}
+	// Ring sends a 180 without SDP to the caller, or repeats it.
+	Ring struct{}
+	// Early sends a 183 with this attempt's SDP to the caller and joins their media; from here on the answer is frozen (R44).
+	Early struct{ Attempt AttemptID }
+	// Aim joins the caller's media with this attempt's.
+	Aim struct{ Attempt AttemptID }
+	// Answer sends the 200 to the caller, with this attempt's answer.
+	Answer struct{ Attempt AttemptID }
+	// Reject sends a final refusal to the caller.
+	Reject struct {
+		Code int
+		Text string
+		Why  string
+	}
+	// HangUp sends a BYE to one side.
+	HangUp struct {
+		Side Side
+		Why  string
+	}
+	// Note puts a sentence into the call's record.
+	Note struct{ Text string }
+	// Over says that the call has ended and everything asked is stopped, discarded or hung up. The driver forgets the call when its transactions are done.
+	Over struct{ Why string }
+)
+
+func (NeedPlan) action() {}
+func (Ask) action()      {}
+func (Stop) action()     {}
+func (Discard) action()  {}
+func (Ring) action()     {}
+func (Early) action()    {}
+func (Aim) action()      {}
+func (Answer) action()   {}
+func (Reject) action()   {}
+func (HangUp) action()   {}
+func (Note) action()     {}
+func (Over) action()     {}

@@ -1,0 +1,93 @@
+package call
+
+import "nines/policy"
+
+// AttemptID numbers a call's attempts from 1 in the order they were asked.
+type AttemptID int
+
+// Side names one side of a call that talks.
+type Side uint8
+
+// The sides.
+const (
+	Caller Side = iota
+	Callee
+)
+
+// Event is something that happened. The set is sealed; Step handles every one.
+//
+//sumtype:decl
+type Event interface{ event() }
+
+// The events.
+type (
+	// Planned brings a plan. It is the first event of a call, and the answer to NeedPlan.
+	Planned struct{ Plan policy.Plan }
+	// Trying is a 100 from an attempt.
+	Trying struct{ Attempt AttemptID }
+	// Rang is a 101–199 from an attempt. SDP says that it carried a session description that the caller could hear.
+	Rang struct {
+		Attempt AttemptID
+		Code    int
+		SDP     bool
+	}
+	// Answered is a first 2xx from an attempt. Usable is false when it carried no answer to our offer.
+	Answered struct {
+		Attempt AttemptID
+		Usable  bool
+	}
+	// Refused is a final refusal or a failure of the way there. The attempt is over.
+	Refused struct {
+		Attempt  AttemptID
+		Code     int      // status code; 0 when Cause is not Status
+		Cause    Cause    // what kind of refusal it was
+		Contacts []string // of a 3xx, in order
+	}
+	// Unreachable is an ICMP error in answer to an attempt. It is spoofable: the attempt lives on, its silence is spent.
+	Unreachable struct{ Attempt AttemptID }
+	// Died says that the endpoint of an attempt that lives is gone (verdict down, two probes missed, connection lost after it rang): it counts as silent.
+	Died struct{ Attempt AttemptID }
+	// Full says that an endpoint has no slot now; the driver did not ask it. Until is when it may be tried again (zero: not in this call).
+	Full struct {
+		Attempt AttemptID
+		Until   int64 // Unix nanoseconds, 0 for never
+	}
+	// Cancelled is the caller's CANCEL (or the loss of the caller before an answer).
+	Cancelled struct{}
+	// Confirmed is the caller's ACK to our 2xx.
+	Confirmed struct{}
+	// NeverAcked says that the caller did not ACK our 2xx within 64·T1.
+	NeverAcked struct{}
+	// HungUp is a BYE from one side of a talking call; the driver has answered it.
+	HungUp struct{ Side Side }
+	// Lost says that one side of a talking call is gone without a BYE (R44: the caller's leg; a refused ACK or session).
+	Lost struct{ Side Side }
+	// Tick says that Wake has come.
+	Tick struct{}
+)
+
+// Cause is the kind of a refusal.
+type Cause uint8
+
+// The causes.
+const (
+	Status    Cause = iota // a final response, see Code
+	Transport              // the connection was refused, reset or timed out; TLS failed
+	NoAddress              // the name has no address, and never had one
+	Timeout                // the transaction ended without a final response
+)
+
+func (Planned) event()     {}
+func (Trying) event()      {}
+func (Rang) event()        {}
+func (Answered) event()    {}
+func (Refused) event()     {}
+func (Unreachable) event() {}
+func (Died) event()        {}
+func (Full) event()        {}
+func (Cancelled) event()   {}
+func (Confirmed) event()   {}
+func (NeverAcked) event()  {}
+func (HungUp) event()      {}
+func (Lost) event()        {}
+func (Tick) event()        {}
