@@ -1,2 +1,216 @@
-// Package media relays the packets of a call (RTP, RTCP, anything on UDP) between two sides, byte for byte, and says what it saw.
+// Package media relays the packets of a call between two sides, byte for byte, and says what it saw.
+//
+// It decides three things about a packet and nothing else: whose it is (the port it came to), whether its source is the one that was negotiated,
+// and where it leaves. It never looks into a payload except to count: RTP, RTCP, SRTP, T.140, UDPTL or anything else passes as whole datagrams.
+// It knows no SIP and no call; media/sdp edits the session descriptions that name its ports.
+//
+// # How to drive it
+//
+// [Open] binds ports ahead of need, [Relay.Run] moves packets until its context ends. For each leg the driver takes a [Side] with
+// [Relay.Reserve], tells each stream's far end with [Side.Expect] (again after each new answer) and pairs two sides with [Relay.Join]; joining
+// the caller's side with another one re-aims the call and loses no packet. [Side.Release] gives the ports back. All of these may be called from
+// any goroutine while packets flow; none of them waits for the packet loop and the packet loop never waits for them.
+//
+// # Sources
+//
+// A packet is accepted from the negotiated address and port only. [Remote.Symmetric] and [Remote.From] widen that on purpose. Everything else
+// is foreign: counted for its stream and dropped (R29: no RTPbleed, no injection). That includes RTP that arrives before the answer is known.
 package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Errors of a relay. They are compared with [errors.Is].
+var (
+	// ErrNoPorts: every port pair of that address is in use.
+	ErrNoPorts = errors.New("no free media ports")
+	// ErrClosed: the relay has ended, or the side was released.
+	ErrClosed = errors.New("media is closed")
+)
+
+// Quarantine is how long a released port rests before it serves another call, so that a packet still on its way to the old call finds nobody.
+// Only where nothing else is free does a port serve earlier: a caller comes before a stray packet, which the source check stops anyway.
+const Quarantine = 300 * time.Millisecond
+
+// maxDatagram is one more than the longest UDP payload.
+const maxDatagram = 1 << 16
+
+// Network is where sockets come from when they don't come from the kernel. internal/town has one in memory.
+type Network interface {
+	// ListenPacket opens a UDP socket. ReadFrom may return an error that wraps an errno (an ICMP message came back); the socket stays usable.
+	ListenPacket(addr netip.AddrPort) (net.PacketConn, error)
+}
+
+// Config says where a relay may open ports.
+type Config struct {
+	Addresses []netip.Addr    // local addresses, IPv4 and IPv6; at least one
+	PortMin   uint16          // the first port of the range; 0 means 20000
+	PortMax   uint16          // the last port of the range; 0 means 29999
+	Spare     int             // port pairs per address that are opened ahead; 0 means 64 on the kernel's sockets and none on a Network
+	Network   Network         // nil means the kernel's sockets and one epoll loop
+	Random    func(n int) int // a number in [0, n) that picks ports; nil means math/rand/v2
+}
+
+// Relay owns the ports and moves the packets.
+type Relay struct {
+	cfg    Config
+	start  time.Time
+	engine engine
+
+	mu    sync.Mutex // guards pools and the wiring of sides; never held on the packet path nor during a system call that can wait
+	pools []*pool
+	ended bool
+
+	counts counters
+}
+
+// engine is how packets move: the kernel's sockets with one epoll loop, or a Network with a goroutine per socket.
+type engine interface {
+	open(p *port, addr netip.AddrPort) error // binds p; packets may flow at once
+	shut(p *port)                            // takes back an open, before the port was given to a call
+	drain(p *port) int                       // throws away what waits in p's socket and says how much that was
+	run(ctx context.Context) error           // moves packets until ctx ends
+	close()                                  // closes every socket; run has returned or was never called
+}
+
+// counters are a relay's totals.
+type counters struct {
+	packets, bytes, foreign, noPeer, failed, icmp atomic.Uint64
+}
+
+// Totals is what a relay has done since it was opened.
+type Totals struct {
+	Packets uint64 // relayed
+	Bytes   uint64 // relayed, payload only
+	Foreign uint64 // dropped: not from the negotiated source, or to a port that serves no call
+	NoPeer  uint64 // dropped: accepted, but the other side has no address yet or is on hold
+	Failed  uint64 // dropped: the kernel would not send it
+	ICMP    uint64 // ICMP errors that came back for packets we sent
+	InUse   int    // port pairs that serve a call
+	Free    int    // port pairs that could serve one, open or not, resting ones included
+	Resting int    // port pairs in quarantine
+	Sockets int    // open sockets
+}
+
+// Open binds the spare ports. It starts nothing: packets wait in their sockets until [Relay.Run].
+func Open(cfg Config) (*Relay, error) {
+	r, err := newRelay(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range r.pools {
+		if err := p.openSpare(r.cfg.Spare); err != nil {
+			r.engine.close()
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// newRelay checks the configuration and makes a relay without ports.
+func newRelay(cfg Config) (*Relay, error) {
+	if cfg.PortMin == 0 {
+		cfg.PortMin = 20000
+	}
+	if cfg.PortMax == 0 {
+		cfg.PortMax = 29999
+	}
+	if len(cfg.Addresses) == 0 {
+		return nil, errors.New("media needs an address")
+	}
+	if cfg.Spare == 0 && cfg.Network == nil {
+		cfg.Spare = 64
+	}
+	if cfg.Random == nil {
+		cfg.Random = randomly
+	}
+	r := &Relay{cfg: cfg, start: time.Now()}
+	for i, addr := range cfg.Addresses {
+		if !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() {
+			return nil, fmt.Errorf("media address %s: a call needs one that can be written into SDP", addr)
+		}
+		pool := newPool(r, i, addr.Unmap())
+		if len(pool.unopened) == 0 {
+			return nil, fmt.Errorf("media ports %d-%d: no even and odd pair in them", cfg.PortMin, cfg.PortMax)
+		}
+		r.pools = append(r.pools, pool)
+	}
+	if cfg.Network != nil {
+		r.engine = newTown(r)
+		return r, nil
+	}
+	loop, err := newLoop(r)
+	if err != nil {
+		return nil, fmt.Errorf("open media loop: %w", err)
+	}
+	r.engine = loop
+	return r, nil
+}
+
+// Run moves packets until ctx ends, then closes every socket. It blocks; the caller starts the goroutine. It runs once.
+func (r *Relay) Run(ctx context.Context) error {
+	err := r.engine.run(ctx)
+	r.Close()
+	return err
+}
+
+// Close gives every socket back. [Relay.Run] does it when its context ends; only a relay that never ran needs it.
+func (r *Relay) Close() {
+	r.mu.Lock()
+	ended := r.ended
+	r.ended = true
+	r.mu.Unlock()
+	if !ended {
+		r.engine.close()
+	}
+}
+
+// Address gives the first local address of a family, IPv6 if six.
+func (r *Relay) Address(six bool) (netip.Addr, bool) {
+	for _, p := range r.pools {
+		if p.addr.Is6() == six {
+			return p.addr, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// Stats gives the totals.
+func (r *Relay) Stats() Totals {
+	t := Totals{
+		Packets: r.counts.packets.Load(),
+		Bytes:   r.counts.bytes.Load(),
+		Foreign: r.counts.foreign.Load(),
+		NoPeer:  r.counts.noPeer.Load(),
+		Failed:  r.counts.failed.Load(),
+		ICMP:    r.counts.icmp.Load(),
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.pools {
+		t.InUse += p.inUse
+		t.Resting += p.resting.len()
+		t.Free += len(p.ready) + p.resting.len() + len(p.unopened)
+		t.Sockets += 2 * p.opened
+	}
+	return t
+}
+
+// now is the monotonic time since the relay was opened; never zero.
+func (r *Relay) now() time.Duration { return time.Since(r.start) + 1 }
+
+// at turns a time of the relay into one of the day; zero stays zero.
+func (r *Relay) at(d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return r.start.Add(d)
+}

@@ -1,0 +1,269 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// loop moves packets of the kernel's sockets: one goroutine, one epoll, non-blocking raw system calls. Each stream has its own socket, so a
+// wake-up seldom finds two packets in one and batching brings nothing (docs/decisions has the figures).
+type loop struct {
+	relay  *Relay
+	epoll  int
+	wake   int                    // an eventfd that ends the loop
+	ports  []atomic.Pointer[port] // by slot
+	spread int                    // slots per address
+	buf    []byte
+	events [256]unix.EpollEvent
+}
+
+const (
+	wakeSlot = -1
+	// bufferSize is asked of the kernel for each socket, which doubles it: room for the longest datagram, and for a second of audio many times over.
+	bufferSize = 128 << 10
+)
+
+func newLoop(r *Relay) (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("eventfd: %w", err), unix.Close(epoll))
+	}
+	spread := int(r.cfg.PortMax) - int(r.cfg.PortMin) + 1
+	l := &loop{
+		relay: r, epoll: epoll, wake: wake, spread: spread,
+		ports: make([]atomic.Pointer[port], spread*len(r.cfg.Addresses)), buf: make([]byte, maxDatagram),
+	}
+	if err := l.watch(wake, wakeSlot); err != nil {
+		return nil, errors.Join(err, unix.Close(epoll), unix.Close(wake))
+	}
+	return l, nil
+}
+
+// slot is p's place in the table.
+func (l *loop) slot(p *port) int {
+	return p.pair.pool.index*l.spread + int(p.number) - int(l.relay.cfg.PortMin)
+}
+
+func (l *loop) watch(fd, slot int) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(slot)} //nolint:gosec // at most 65,536 times the addresses
+	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("epoll add: %w", err)
+	}
+	return nil
+}
+
+// open binds p's socket and has the loop watch it.
+func (l *loop) open(p *port, addr netip.AddrPort) error {
+	fd, err := listen(addr)
+	if err != nil {
+		return err
+	}
+	p.fd = fd
+	slot := l.slot(p)
+	l.ports[slot].Store(p)
+	if err := l.watch(fd, slot); err != nil {
+		l.shut(p)
+		return err
+	}
+	return nil
+}
+
+// listen opens a bound, non-blocking UDP socket.
+func listen(addr netip.AddrPort) (int, error) {
+	family := unix.AF_INET
+	if addr.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if err := prepare(fd, family, addr); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// prepare sets the options of a media socket and binds it.
+func prepare(fd, family int, addr netip.AddrPort) error {
+	// Errors of these three only cost comfort: a smaller buffer, ICMP that stays unseen, a path MTU that makes a large packet fail.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, bufferSize)
+	if family == unix.AF_INET {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT)
+		return bind(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()})
+	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DONT)
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+		return fmt.Errorf("set IPV6_V6ONLY: %w", err)
+	}
+	return bind(fd, &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()})
+}
+
+func bind(fd int, to unix.Sockaddr) error {
+	if err := unix.Bind(fd, to); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	return nil
+}
+
+// shut closes p's socket.
+func (l *loop) shut(p *port) {
+	l.ports[l.slot(p)].Store(nil)
+	unix.Close(p.fd)
+}
+
+// drain throws away what waits in p's socket.
+func (l *loop) drain(p *port) int {
+	var b [1]byte
+	n := 0
+	for {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(p.fd), uintptr(unsafe.Pointer(&b[0])), 1, unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			n++
+		case unix.EAGAIN:
+			return n
+		default: // an old ICMP error; it is gone now that it was told
+		}
+	}
+}
+
+// run is the packet loop.
+func (l *loop) run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		one := [8]byte{1}
+		_, _ = unix.Write(l.wake, one[:])
+	})
+	defer stop()
+	for {
+		n, err := l.wait()
+		if err != nil {
+			return fmt.Errorf("wait for packets: %w", err)
+		}
+		now := l.relay.now()
+		for i := range l.events[:n] {
+			ev := &l.events[i]
+			if ev.Fd == wakeSlot {
+				return nil
+			}
+			p := l.ports[ev.Fd].Load()
+			if p == nil {
+				continue
+			}
+			if ev.Events&unix.EPOLLERR != 0 {
+				l.errors(p, now)
+			}
+			if ev.Events&unix.EPOLLIN != 0 {
+				l.read(p, now)
+			}
+		}
+	}
+}
+
+// wait sleeps until there are packets.
+func (l *loop) wait() (int, error) {
+	for {
+		n, err := unix.EpollWait(l.epoll, l.events[:], -1)
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// read takes one packet from p's socket and relays it. What else waits there is reported by the next wait.
+func (l *loop) read(p *port, now time.Duration) {
+	var from sockaddr
+	size := uint32(unix.SizeofSockaddrInet6)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(p.fd), uintptr(unsafe.Pointer(&l.buf[0])), uintptr(len(l.buf)),
+		unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&from.raw)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		if errno != unix.EAGAIN && errno != unix.EINTR {
+			l.errors(p, now)
+		}
+		return
+	}
+	out, to, h := l.relay.arrived(p, from.addrPort(), l.buf[:n], now)
+	if out != nil {
+		l.write(out, to, h, int(n), now)
+	}
+}
+
+// write sends the packet in the buffer. The kernel reports an earlier packet's ICMP error instead of sending, once: so it is tried twice.
+func (l *loop) write(p *port, to *peer, h *half, n int, now time.Duration) {
+	for range 2 {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(p.fd), uintptr(unsafe.Pointer(&l.buf[0])), uintptr(n),
+			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&to.dest.raw)), uintptr(to.dest.size))
+		if errno == 0 {
+			l.relay.sent(h, n)
+			return
+		}
+		l.errors(p, now)
+	}
+	l.relay.counts.failed.Add(1)
+}
+
+// errors empties the error queue of p's socket: ICMP messages with the address of the packet they are about.
+func (l *loop) errors(p *port, now time.Duration) {
+	var whom sockaddr
+	var control [128]byte
+	for seen := 0; ; seen++ {
+		msg := unix.Msghdr{Name: (*byte)(unsafe.Pointer(&whom.raw)), Namelen: unix.SizeofSockaddrInet6, Control: &control[0]}
+		msg.SetControllen(len(control))
+		_, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(p.fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		if errno != 0 {
+			if seen == 0 { // an error without a message: reading it clears it, or epoll would report it for ever
+				_, _ = unix.GetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+			}
+			return
+		}
+		if err := extended(control[:msg.Controllen]); err != nil {
+			l.relay.refused(p, whom.addrPort(), err, now)
+		}
+	}
+}
+
+// extended finds the errno of an ICMP message among control messages.
+func extended(control []byte) error {
+	for len(control) >= unix.SizeofCmsghdr {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+		if h.Len < unix.SizeofCmsghdr || uint64(h.Len) > uint64(len(control)) {
+			return nil
+		}
+		v4 := h.Level == unix.IPPROTO_IP && h.Type == unix.IP_RECVERR
+		v6 := h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_RECVERR
+		if (v4 || v6) && h.Len >= unix.SizeofCmsghdr+16 {
+			e := (*unix.SockExtendedErr)(unsafe.Pointer(&control[unix.SizeofCmsghdr]))
+			if e.Origin == unix.SO_EE_ORIGIN_ICMP || e.Origin == unix.SO_EE_ORIGIN_ICMP6 {
+				return syscall.Errno(e.Errno)
+			}
+			return nil
+		}
+		control = control[min(len(control), unix.CmsgSpace(int(h.Len)-unix.SizeofCmsghdr)):]
+	}
+	return nil
+}
+
+func (l *loop) close() {
+	for i := range l.ports {
+		if p := l.ports[i].Swap(nil); p != nil {
+			unix.Close(p.fd)
+		}
+	}
+	unix.Close(l.epoll)
+	unix.Close(l.wake)
+}
