@@ -1,0 +1,133 @@
+package console
+
+import "time"
+
+// Status is what the node says about itself: what app fills, the API serves, and the CLI and the pages show. It is plain data; a Status that was
+// handed over is not changed any more.
+type Status struct {
+	Name           string           `json:"name"`
+	Version        Version          `json:"version"`
+	Since          time.Time        `json:"since"` // when this process started to take calls
+	UptimeSeconds  int64            `json:"uptime_seconds"`
+	Ready          bool             `json:"ready"`
+	NotReady       string           `json:"not_ready,omitempty"` // why no calls are taken, or were refused at the door
+	FastPath       string           `json:"fast_path"`           // kernel or userspace: where packets are relayed (R31)
+	FastPathReason string           `json:"fast_path_reason,omitempty"`
+	Listen         []string         `json:"listen"` // where calls are taken, as bound
+	Endpoints      []EndpointStatus `json:"endpoints"`
+	Trunks         []TrunkStatus    `json:"trunks"`
+	Calls          CallStatus       `json:"calls"`
+	Ports          PortStatus       `json:"ports"`
+	SIP            SIPStatus        `json:"sip"`
+	Media          MediaStatus      `json:"media"`
+	Config         ConfigStatus     `json:"config"`
+	Notices        []string         `json:"notices,omitempty"` // what an operator should know now, one sentence each
+}
+
+// Version says what is running.
+type Version struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+}
+
+// EndpointStatus is what is believed about one endpoint, and why (R16).
+type EndpointStatus struct {
+	Name           string      `json:"name"`
+	URI            string      `json:"uri"`
+	Partner        bool        `json:"partner"`
+	Verdict        string      `json:"verdict"` // up, suspect, down, unknown
+	Since          time.Time   `json:"since"`   // of the verdict
+	Explanation    string      `json:"explanation"`
+	Evidence       []string    `json:"evidence,omitempty"` // newest first
+	WhatBringsBack string      `json:"what_brings_back,omitempty"`
+	LastProbe      time.Time   `json:"last_probe,omitzero"`
+	NextProbe      time.Time   `json:"next_probe,omitzero"`
+	RTTMillis      float64     `json:"rtt_ms,omitempty"` // of the last probe that was answered
+	Held           bool        `json:"held"`
+	Hold           *HoldStatus `json:"hold,omitempty"`
+	Calls          int         `json:"calls"` // asked and talking
+	Limit          int         `json:"limit"` // 0: none
+	Busy           bool        `json:"busy"`  // it said 480, 486 or 600 within the last seconds
+}
+
+// HoldStatus is an operator's override.
+type HoldStatus struct {
+	By    string    `json:"by"`
+	Why   string    `json:"why"`
+	Until time.Time `json:"until"`
+}
+
+// TrunkStatus is one carrier or PBX that sends us calls.
+type TrunkStatus struct {
+	Name     string    `json:"name"`
+	Kind     string    `json:"kind"` // carrier, pbx, aid
+	Calls    int       `json:"calls"`
+	LastSeen time.Time `json:"last_seen,omitzero"` // its last message; zero: none since the start
+}
+
+// CallStatus counts the calls that live now.
+type CallStatus struct {
+	Total   int            `json:"total"`
+	Ringing int            `json:"ringing"` // not answered yet
+	Talking int            `json:"talking"`
+	ByRoute map[string]int `json:"by_route,omitempty"`
+	// Since the start of this process.
+	Placed   uint64 `json:"placed"`
+	Answered uint64 `json:"answered"`
+	Refused  uint64 `json:"refused"` // the carrier got a final failure from us
+	Cleared  uint64 `json:"cleared"` // the caller gave up before an answer
+}
+
+// PortStatus counts media ports.
+type PortStatus struct {
+	Range string `json:"range"`
+	Used  int    `json:"used"`
+	Free  int    `json:"free"`
+}
+
+// SIPStatus counts messages since the start.
+type SIPStatus struct {
+	Received        uint64            `json:"received"`
+	Sent            uint64            `json:"sent"`
+	Retransmissions uint64            `json:"retransmissions"` // sent again by us
+	Repeats         uint64            `json:"repeats"`         // received again
+	Salvaged        uint64            `json:"salvaged"`        // broken, and routed all the same
+	Dropped         map[string]uint64 `json:"dropped,omitempty"`
+	Transactions    int               `json:"transactions"` // that live now
+	Connections     int               `json:"connections"`
+}
+
+// MediaStatus counts packets since the start.
+type MediaStatus struct {
+	Streams int               `json:"streams"` // that are relayed now
+	Packets uint64            `json:"packets"`
+	Bytes   uint64            `json:"bytes"`
+	Lost    uint64            `json:"lost"` // missing from the sequence numbers that came in
+	Dropped map[string]uint64 `json:"dropped,omitempty"`
+}
+
+// ConfigStatus is the file that is in force and what became of the last attempt to load one.
+type ConfigStatus struct {
+	Path     string    `json:"path"`
+	Loaded   time.Time `json:"loaded"`             // when the running file was accepted
+	Accepted bool      `json:"accepted"`           // the last file that was read is the one that runs
+	Problems []string  `json:"problems,omitempty"` // of the last file that was refused
+}
+
+// ReloadResult is what became of a reload.
+type ReloadResult struct {
+	Accepted bool     `json:"accepted"`
+	Changed  []string `json:"changed,omitempty"`  // what is different now, one sentence each
+	Restart  []string `json:"restart,omitempty"`  // what needs a restart to take effect
+	Problems []string `json:"problems,omitempty"` // why the file was refused: path, line, what, fix
+}
+
+// Endpoint finds an endpoint by name.
+func (s *Status) Endpoint(name string) (EndpointStatus, bool) {
+	for _, e := range s.Endpoints {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return EndpointStatus{}, false
+}
