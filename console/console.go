@@ -28,7 +28,6 @@ import (
 const SocketName = "control.sock"
 
 const (
-	reopen       = 5 * time.Second // how often a door that failed is tried again
 	shutdown     = 2 * time.Second // how long requests may take to end
 	maxBody      = 64 << 10
 	maxConns     = 256 // at each door
@@ -52,8 +51,9 @@ type Node interface {
 
 // Console serves HTTP about one node.
 type Console struct {
-	log   zerolog.Logger
-	doors []*door
+	log    zerolog.Logger
+	doors  []*door
+	reopen time.Duration // how often a door that failed is tried again
 }
 
 // door is one place where the console listens.
@@ -70,7 +70,7 @@ type door struct {
 
 // New makes a console. metrics is what /metrics serves.
 func New(cfg Config, node Node, metrics prometheus.Gatherer, log zerolog.Logger) *Console {
-	c := &Console{log: log}
+	c := &Console{log: log, reopen: 5 * time.Second}
 	if cfg.Run != "" {
 		path := filepath.Join(cfg.Run, SocketName)
 		c.doors = append(c.doors, &door{
@@ -160,7 +160,7 @@ func (c *Console) serve(ctx context.Context, d *door) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(reopen):
+		case <-time.After(c.reopen):
 		}
 	}
 }

@@ -1,0 +1,109 @@
+package console
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestAStatusReadsAtAGlance(t *testing.T) {
+	want := `
+west-mercia  takes calls  (nines v0.1.0, up 3h, media in userspace)
+  ! the last configuration was refused; the one of 2026-11-23 11:02:15 runs
+    nines.yaml:9: routes[0].ask[1]: no endpoint is called "soth"; did you mean "north"?
+
+  ENDPOINT                VERDICT   SINCE  CALLS    PROBE    WHY
+  control-room            DOWN      12s    0 of 60  -        3 probes running were silent
+  warwickshire (partner)  up, HELD  3h     4 of 12  11.2 ms  answers OPTIONS
+
+  TRUNK        KIND     CALLS  LAST SEEN
+  bt           carrier  5      2s ago
+  desk-phones  pbx      0      never
+
+  calls    5 now: 4 talking, 1 ringing; 101: 1; 999: 4
+           1235 placed, 1230 answered, 0 refused, 4 cleared by the caller
+  ports    20 used, 9980 free (20000-29999)
+  sip      9000 in, 9100 out, 3 sent again, 0 came again, 9 dropped (garbage 7, unknown source 2)
+  media    8 streams, 1000000 packets, 2 lost on the way to us, none dropped
+  file     /etc/nines/nines.yaml, loaded 2026-11-23 11:02:15
+  listens  udp://192.0.2.10:5060
+`
+	status := exampleStatus()
+	expectText(t, want, func(b *strings.Builder) error { return status.WriteText(b, exampleNow()) })
+}
+
+func TestANodeThatTakesNoCallsSaysSoFirst(t *testing.T) {
+	status := exampleStatus()
+	status.Ready, status.NotReady = false, "draining"
+	var b strings.Builder
+	if err := status.WriteText(&b, exampleNow()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.SplitN(b.String(), "\n", 2)[0], "west-mercia  TAKES NO CALLS: draining  (nines v0.1.0, up 3h, media in userspace)"; got != want {
+		t.Errorf("first line %q, want %q", got, want)
+	}
+}
+
+func TestAnEndpointExplainsItself(t *testing.T) {
+	status := exampleStatus()
+	expectText(t, `
+control-room  DOWN since 2026-11-23 14:02:03 (12s)
+  3 probes running were silent
+
+  asked at    sip:10.0.0.10:5060
+  calls       0 of 60
+  last probe  1s ago, round trip -
+  next probe  in 300ms
+  back when   5 probes answered running, then 30s
+  evidence    14:02:14 OPTIONS silent for 800ms
+              14:02:13 OPTIONS silent for 800ms
+`, func(b *strings.Builder) error { return status.Endpoints[0].WriteText(b, exampleNow()) })
+	expectText(t, `
+warwickshire (partner)  up, HELD since 2026-11-23 11:02:15 (3h)
+  answers OPTIONS
+
+  asked at    sip:pbx.warks.example
+  calls       4 of 12
+  last probe  4s ago, round trip 11.2 ms
+  held        by alice until 2026-11-23 16:02:15: power work
+`, func(b *strings.Builder) error { return status.Endpoints[1].WriteText(b, exampleNow()) })
+}
+
+func TestAReloadSaysWhatBecameOfIt(t *testing.T) {
+	refused := ReloadResult{Problems: []string{"nines.yaml:3: listen: no such transport"}}
+	expectText(t, `
+refused; the running configuration stays:
+  nines.yaml:3: listen: no such transport
+`, func(b *strings.Builder) error { return refused.WriteText(b) })
+	accepted := ReloadResult{Accepted: true, Changed: []string{"endpoint north is new"}, Restart: []string{"listen"}}
+	expectText(t, `
+accepted
+  endpoint north is new
+needs a restart:
+  listen
+`, func(b *strings.Builder) error { return accepted.WriteText(b) })
+}
+
+func TestDurationsAreShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 0: "0s", 999 * time.Millisecond: "0s", time.Second: "1s", 119 * time.Second: "119s", 2 * time.Minute: "2m",
+		119 * time.Minute: "119m", 2 * time.Hour: "2h", 47 * time.Hour: "47h", 48 * time.Hour: "2d",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%v reads %q, want %q", d, got, want)
+		}
+	}
+}
+
+func expectText(t *testing.T, want string, write func(*strings.Builder) error) {
+	t.Helper()
+	var b strings.Builder
+	if err := write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(b.String(), strings.TrimPrefix(want, "\n")); diff != "" {
+		t.Errorf("it reads differently (-got +want):\n%s", diff)
+	}
+}
