@@ -50,6 +50,22 @@ func AppendBody(b, body []byte) []byte {
 	return append(b, body...)
 }
 
+// AppendHostPort adds a host as Via and URIs write it, IPv6 in brackets, and the port unless it is 0.
+func AppendHostPort(b []byte, host string, port uint16) []byte {
+	if strings.IndexByte(host, ':') >= 0 {
+		b = append(b, '[')
+		b = appendLine(b, host)
+		b = append(b, ']')
+	} else {
+		b = appendLine(b, host)
+	}
+	if port != 0 {
+		b = append(b, ':')
+		b = strconv.AppendUint(b, uint64(port), 10)
+	}
+	return b
+}
+
 func appendLine(b []byte, s string) []byte {
 	if strings.IndexByte(s, '\n') < 0 && strings.IndexByte(s, '\r') < 0 {
 		return append(b, s...)

@@ -54,7 +54,9 @@ type Flow struct {
 }
 
 // String is for logs: "UDP 10.0.0.1:5060 10.0.0.2:5060".
-func (f Flow) String() string { return f.Proto.String() + " " + f.Local.String() + " " + f.Remote.String() }
+func (f Flow) String() string {
+	return f.Proto.String() + " " + f.Local.String() + " " + f.Remote.String()
+}
 
 // Packet is one complete SIP message as it arrived: a datagram, or one message cut off a stream.
 type Packet struct {

@@ -113,20 +113,35 @@ func (m *Message) HasToken(name, token string) bool {
 // Split walks the parts of value between separators that stand outside quotes and angle brackets, trimmed, empty ones left out.
 func Split(value string, sep byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		var o outside
-		for value != "" {
-			i := o.index(value, sep)
-			part := value
-			if i < 0 {
-				value = ""
-			} else {
-				part, value = value[:i], value[i+1:]
-			}
-			if part = trim(part); part != "" && !yield(part) {
+		p := parts{rest: value, sep: sep}
+		for p.next() {
+			if !yield(p.part) {
 				return
 			}
 		}
 	}
+}
+
+// parts is Split for the hot path.
+type parts struct {
+	rest, part string
+	sep        byte
+	o          outside
+}
+
+func (p *parts) next() bool {
+	for p.rest != "" {
+		i := p.o.index(p.rest, p.sep)
+		if i < 0 {
+			p.part, p.rest = p.rest, ""
+		} else {
+			p.part, p.rest = p.rest[:i], p.rest[i+1:]
+		}
+		if p.part = trim(p.part); p.part != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // outside finds characters outside quotes and angle brackets. One that is never closed does not count as one, and is remembered: nobody can make
@@ -206,8 +221,9 @@ func cutParams(value string) (uri, params string) {
 
 // Param finds a parameter in a string of them (";a=1;b"), without quotes around its value; true also when it has no value.
 func Param(params, name string) (string, bool) {
-	for part := range Split(params, ';') {
-		key, value, _ := strings.Cut(part, "=")
+	p := parts{rest: params, sep: ';'}
+	for p.next() {
+		key, value, _ := strings.Cut(p.part, "=")
 		if strings.EqualFold(trim(key), name) {
 			return unquote(trim(value)), true
 		}
@@ -219,7 +235,7 @@ func Param(params, name string) (string, bool) {
 func TagOf(value string) string {
 	_, _, params := NameAddr(value)
 	tag, _ := Param(params, "tag")
-	return tag
+	return word(tag)
 }
 
 func unquote(s string) string {
@@ -232,12 +248,5 @@ func unquote(s string) string {
 // blank is what RFC 3261 §25.1 calls LWS once lines are put together; CR and LF too, since [Peek] reads folded values as they are.
 func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-func trim(s string) string {
-	for s != "" && blank(s[0]) {
-		s = s[1:]
-	}
-	for s != "" && blank(s[len(s)-1]) {
-		s = s[:len(s)-1]
-	}
-	return s
-}
+// trim takes blanks off both ends, by the same rule as the parser.
+func trim(s string) string { return strings.TrimSpace(s) }
