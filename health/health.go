@@ -1,5 +1,21 @@
 // Package health decides what we believe about each endpoint, from probes and from calls, and keeps the operators' holds.
 //
+// The driver owns one [Judge] and does this, in one goroutine:
+//
+//   - sleep until [Judge.Next], then send one OPTIONS to each endpoint that [Judge.Due] names, and tell what became of it with [Judge.Probed];
+//   - tell what calls showed with [Judge.Called], who was heard with [Judge.Heard], and when it woke late with [Judge.Stalled];
+//   - after each of these look at [Judge.Changes] and [Judge.Notices] (to log, and to tell ringing attempts that their endpoint died) and publish
+//     [Judge.Snapshot].
+//
+// How it judges. Two missed probes in a row, or one call that got silence or a failure, make an endpoint suspect; down_after missed probes in a row
+// bring it down. One answer lifts a suspicion that probes raised; one that a call raised is lifted by an answered call or by up_after good probes. From
+// down it comes up after up_after good probes in a row, once hold_down has passed since it went down. An endpoint that goes down again within ten
+// times hold_down after it came up has twice its last hold-down to wait, at most ten minutes. With fail_back: manual it waits for a release as well.
+// An answered call counts as a good probe.
+//
+// What it does not believe: evidence from a window in which we ourselves stalled or lost the link, and 2 s more; and that everything died at once. If
+// all endpoints that were alive fall silent together and nobody else is heard, it suspects ourselves, says so, and moves nothing.
+//
 // It is pure: what happened is told to a [Judge] with the time at which it happened; verdicts, explanations and the probes that are due are read
 // from it. It opens no socket, starts no goroutine and reads no clock. One owner drives it; others read the immutable [Snapshot] it makes.
 package health
@@ -28,13 +44,13 @@ const (
 	Alive       Outcome = iota // a final response that is neither 408 nor 5xx (501 is alive)
 	Refused                    // 408 or 5xx
 	Silent                     // nothing within the timeout
-	Unreachable                // ICMP, or the connection was refused
+	Unreachable                // ICMP from the network, or the connection was refused; an error of our own stack (no route, link down) is Silent
 )
 
-// Probe is the result of one OPTIONS.
+// Probe is the result of one OPTIONS. Of an endpoint with several addresses it is the best result of the round.
 type Probe struct {
 	Endpoint EndpointName
-	Address  string // the address that was probed, for the explanation
+	Address  string // the address that answered, or the last one that did not; for the explanation
 	Outcome  Outcome
 	Code     int           // status code, 0 without a response
 	RTT      time.Duration // with a response

@@ -1,5 +1,8 @@
 // Package policy decides who is asked for a called number, in which order and for how long, and what each refusal means.
 //
+// [New] compiles a [Policy] once per accepted configuration; [Policy.Match] finds a call's route, [Policy.Plan] orders its endpoints, [Means],
+// [FinalCode] and [Evidence] are the refusal table, and [Slots] counts what each endpoint has.
+//
 // It is pure: a [Policy] is compiled once from a [Config] and never changes; the state of the world comes in as a [View], a [Plan] comes out.
 // It reads no clock and starts nothing. What happens while a plan is carried out is the call's matter (package call).
 package policy
@@ -111,12 +114,14 @@ type State struct {
 	Held    bool
 	Used    int  // calls it has now, asked and talking
 	Busy    bool // it said 480, 486 or 600 within the last 5 s (R14): as good as full
+	// Words is health's sentence for the verdict ([health.Standing].Words); empty: the bare verdict. It goes into [Step].Why.
+	Words string
 }
 
 // View is the world at the moment of planning.
 type View struct {
 	State func(EndpointName) State
-	// MaxForwards is what the caller's request still had. At 0 partners leave the plan (R9).
+	// MaxForwards is what the caller's request still had (70 where it had none). At 0 partners leave the plan (R9).
 	MaxForwards int
 	// CallerOut is set when this caller's number is already in a call at a partner: partners are asked last, and one only (R9).
 	CallerOut bool
@@ -134,6 +139,7 @@ type Plan struct {
 	Overlap           bool
 	EarlyMedia        bool
 	GiveUp            time.Duration
+	Why               string // what shaped the plan besides health and slots (R9), in plain words; empty when nothing did
 }
 
 // Step is one place in a plan.

@@ -1,0 +1,152 @@
+package health
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Hold is an operator's override: the endpoint is asked last until the hold ends (R18). It is plain data; [EncodeHolds] writes it down.
+type Hold struct {
+	Endpoint EndpointName `json:"endpoint"`
+	By       string       `json:"by"`
+	Why      string       `json:"why"`
+	From     time.Time    `json:"from"`
+	// Until is when it ends. While we run it carries the monotonic clock, so that a clock jump moves no end (R45).
+	Until time.Time `json:"until"`
+}
+
+// warnBefore is how long before its end a hold is warned of; shorter holds in their last quarter.
+const warnBefore = 10 * time.Minute
+
+func (h *Hold) warnAt() time.Time { return h.Until.Add(-min(warnBefore, h.Until.Sub(h.From)/4)) }
+
+// Errors of Hold and Release.
+var (
+	ErrNoEndpoint = errors.New("no endpoint has this name")
+	ErrNoOwner    = errors.New("a hold needs an owner")
+	ErrNoReason   = errors.New("a hold needs a reason")
+	ErrNoEnd      = errors.New("a hold needs an end in the future")
+	ErrNotHeld    = errors.New("it is neither held nor down")
+)
+
+// Hold holds an endpoint from now on until h.Until; an older hold of it is replaced. h.Endpoint and h.From are filled in.
+func (j *Judge) Hold(now time.Time, name EndpointName, h Hold) error {
+	w := j.of[name]
+	switch {
+	case w == nil:
+		return fmt.Errorf("hold %s: %w", name, ErrNoEndpoint)
+	case h.By == "":
+		return fmt.Errorf("hold %s: %w", name, ErrNoOwner)
+	case h.Why == "":
+		return fmt.Errorf("hold %s: %w", name, ErrNoReason)
+	case !h.Until.After(now):
+		return fmt.Errorf("hold %s: %w", name, ErrNoEnd)
+	}
+	h.Endpoint, h.From = name, now
+	j.keep(w, h)
+	j.notice(now, name, HoldSet, "held by %s until %s: %s", h.By, clock(h.Until), h.Why)
+	return nil
+}
+
+func (j *Judge) keep(w *watch, h Hold) {
+	w.hold, w.warned = &h, false
+	j.snapshot = nil
+}
+
+// Release ends an endpoint's hold. A down endpoint is let off its hold-down and, with fail_back: manual, allowed back; it still needs its good probes.
+func (j *Judge) Release(now time.Time, name EndpointName, by string) error {
+	w := j.of[name]
+	if w == nil {
+		return fmt.Errorf("release %s: %w", name, ErrNoEndpoint)
+	}
+	if w.hold == nil && w.verdict != Down {
+		return fmt.Errorf("release %s: %w", name, ErrNotHeld)
+	}
+	if w.hold != nil {
+		w.hold = nil
+		j.snapshot = nil
+		j.notice(now, name, HoldEnded, "released by %s", by)
+	}
+	if w.verdict == Down {
+		w.released = true
+		j.notice(now, name, Released, "let off its hold-down by %s", by)
+		if j.earned(now, w) {
+			w.upAt = now
+			j.turn(now, w, Up, "released by "+by)
+		}
+	}
+	return nil
+}
+
+// Holds gives all holds, in the order of the configuration.
+func (j *Judge) Holds() []Hold {
+	var holds []Hold
+	for _, w := range j.order {
+		if w.hold != nil {
+			holds = append(holds, *w.hold)
+		}
+	}
+	return holds
+}
+
+// RestoreHolds takes holds that were written down before a restart. Those that ended meanwhile, or whose endpoint is gone, are told as ended.
+func (j *Judge) RestoreHolds(now time.Time, holds []Hold) {
+	for _, h := range holds {
+		w := j.of[h.Endpoint]
+		switch {
+		case w == nil:
+			j.notice(now, h.Endpoint, HoldEnded, "hold by %s has ended: %s is no longer configured", h.By, h.Endpoint)
+		case !h.Until.After(now):
+			j.notice(now, h.Endpoint, HoldEnded, "hold by %s has ended at %s", h.By, clock(h.Until))
+		default:
+			h.From = now.Add(h.From.Sub(now)) // on this process's monotonic clock
+			h.Until = now.Add(h.Until.Sub(now))
+			j.keep(w, h)
+		}
+	}
+}
+
+func (w *watch) holdWakes() time.Time {
+	switch {
+	case w.hold == nil:
+		return time.Time{}
+	case w.warned:
+		return w.hold.Until
+	default:
+		return w.hold.warnAt()
+	}
+}
+
+// tickHold warns before a hold ends, and ends it. Probing went on during the hold, so that the verdict that counts then is an earned one.
+func (j *Judge) tickHold(now time.Time, w *watch) {
+	switch {
+	case w.hold == nil:
+	case !now.Before(w.hold.Until):
+		j.notice(now, w.endpoint.Name, HoldEnded, "hold by %s has ended", w.hold.By)
+		w.hold = nil
+		j.snapshot = nil
+	case !w.warned && !now.Before(w.hold.warnAt()):
+		w.warned = true
+		j.notice(now, w.endpoint.Name, HoldEnds, "hold by %s ends at %s: %s", w.hold.By, clock(w.hold.Until), w.hold.Why)
+	}
+}
+
+// EncodeHolds writes holds down, for a state file.
+func EncodeHolds(holds []Hold) ([]byte, error) {
+	b, err := json.MarshalIndent(holds, "", "\t")
+	if err != nil {
+		return nil, fmt.Errorf("encode holds: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// DecodeHolds reads what EncodeHolds wrote.
+func DecodeHolds(b []byte) ([]Hold, error) {
+	var holds []Hold
+	if err := json.Unmarshal(b, &holds); err != nil {
+		return nil, fmt.Errorf("decode holds: %w", err)
+	}
+	return holds, nil
+}
