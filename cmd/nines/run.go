@@ -1,0 +1,48 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"nines/app"
+)
+
+func (p program) runCommand() *cobra.Command {
+	var path, level string
+	cmd := &cobra.Command{
+		Use:   "run --config FILE",
+		Short: "Take calls until told to stop (SIGTERM); SIGHUP reads the file again",
+		Args:  takes(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := zerolog.ParseLevel(level)
+			if err != nil {
+				return usageError{err}
+			}
+			hup := make(chan os.Signal, 1)
+			signal.Notify(hup, syscall.SIGHUP)
+			defer signal.Stop(hup)
+			return p.run(cmd.Context(), app.Options{ConfigPath: path, Version: version, Log: newLog(cmd.ErrOrStderr(), l), Reload: hup})
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "/etc/nines/nines.yaml", "the configuration")
+	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error; only debug shows callers' numbers")
+	return cmd
+}
+
+func (p program) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE",
+		Short: "Say every problem of a configuration, and what it would do in words",
+		Args:  takes(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !p.check(args[0], cmd.OutOrStdout()) {
+				return errSaid
+			}
+			return nil
+		},
+	}
+}
