@@ -1,0 +1,121 @@
+package leg
+
+import "time"
+
+// MinSE is the smallest session interval that there may be (RFC 4028 §4).
+const MinSE = 90 * time.Second
+
+// Refresher says who refreshes a session: the side that sends the request in which it stands, or the other.
+type Refresher uint8
+
+// The values of the refresher parameter.
+const (
+	RefresherUnset Refresher = iota
+	RefresherUAC
+	RefresherUAS
+)
+
+// Session is what a message says about session timers (RFC 4028 §4 and §5). Zero durations: the header is missing.
+type Session struct {
+	Expires   time.Duration // Session-Expires
+	Min       time.Duration // Min-SE
+	Refresher Refresher
+}
+
+// SessionTimer is the session timer of one leg. The driver sets Want and Floor, the rest is negotiated.
+type SessionTimer struct {
+	Want      time.Duration `json:"want,omitzero"`       // the interval we ask for; 0: we ask for none, but do our part if the peer does
+	Floor     time.Duration `json:"floor,omitzero"`      // the smallest we accept, and the largest Min-SE that a peer told us
+	Expires   time.Duration `json:"expires,omitzero"`    // agreed; 0: this session does not expire
+	Ours      bool          `json:"ours,omitzero"`       // we refresh
+	RefreshAt time.Time     `json:"refresh_at,omitzero"` // when we do
+	ExpiresAt time.Time     `json:"expires_at,omitzero"` // when it is too late (RFC 4028 §10: some seconds before the interval ends)
+}
+
+// AskTimer is what an INVITE or UPDATE of ours says (RFC 4028 §7.1 and §7.4).
+func (l *Leg) AskTimer() Session {
+	t := l.Timer
+	s := Session{Expires: t.Want}
+	if t.Floor > MinSE {
+		s.Min = t.Floor
+	}
+	if t.Expires > 0 { // a refresh: the roles stay, seen from who sends it
+		s.Expires, s.Refresher = t.Expires, RefresherUAS
+		if t.Ours {
+			s.Refresher = RefresherUAC
+		}
+	}
+	if s.Expires > 0 {
+		s.Expires = max(s.Expires, t.Floor, MinSE)
+	}
+	return s
+}
+
+// TimerAnswered reports what the 2xx to our INVITE or UPDATE said (RFC 4028 §7.2).
+func (l *Leg) TimerAnswered(now time.Time, s Session) {
+	if s.Expires == 0 {
+		l.Timer.Expires, l.Timer.Ours = 0, false
+		l.Timer.RefreshAt, l.Timer.ExpiresAt = time.Time{}, time.Time{}
+		return
+	}
+	l.startTimer(now, s.Expires, s.Refresher != RefresherUAS)
+}
+
+// TimerTooBrief reports a 422 and its Min-SE (RFC 4028 §7.3). It says whether trying again makes sense: [Leg.AskTimer] asks for more now.
+func (l *Leg) TimerTooBrief(minSE time.Duration) bool {
+	if minSE <= max(l.AskTimer().Expires, l.Timer.Floor) {
+		return false
+	}
+	l.Timer.Floor = minSE
+	return true
+}
+
+// TooBrief says whether an INVITE or UPDATE asks for a shorter interval than we accept, and may be told so by a 422 with [SessionTimer.Floor] as Min-SE
+// (RFC 4028 §9): only a peer that knows timers understands that.
+func (l *Leg) TooBrief(asked Session) bool {
+	return asked.Expires > 0 && asked.Expires < l.Timer.Floor && l.Supports("timer")
+}
+
+// GrantTimer starts the session timer that our 2xx to an INVITE or UPDATE grants, and gives what the 2xx must say; require says that it needs
+// Require: timer (RFC 4028 §9 and table 2). Without Session-Expires in the request it grants Want, if the peer knows timers.
+func (l *Leg) GrantTimer(now time.Time, asked Session) (granted Session, require bool) {
+	knows := l.Supports("timer")
+	granted.Expires = asked.Expires
+	if granted.Expires == 0 && knows {
+		granted.Expires = l.Timer.Want
+	}
+	if granted.Expires == 0 {
+		l.TimerAnswered(now, Session{})
+		return Session{}, false
+	}
+	granted.Expires = max(granted.Expires, asked.Min, l.Timer.Floor, MinSE)
+	granted.Refresher = RefresherUAS // a peer that does not know timers cannot refresh
+	if knows && asked.Refresher != RefresherUAS {
+		granted.Refresher = RefresherUAC // nobody said: the one who wants it does it
+	}
+	l.startTimer(now, granted.Expires, granted.Refresher == RefresherUAS)
+	return granted, granted.Refresher == RefresherUAC
+}
+
+// startTimer starts an interval anew. RFC 4028 §10: refresh at half of it; give up the smaller of 32 s and a third before its end.
+func (l *Leg) startTimer(now time.Time, expires time.Duration, ours bool) {
+	t := &l.Timer
+	t.Expires, t.Ours, t.RefreshAt = expires, ours, time.Time{}
+	if ours {
+		t.RefreshAt = now.Add(expires / 2)
+	}
+	t.ExpiresAt = now.Add(expires - min(linger, expires/3))
+}
+
+func (l *Leg) tickTimer(now time.Time, eff []Effect) []Effect {
+	t := &l.Timer
+	if due(t.ExpiresAt, now) {
+		t.RefreshAt, t.ExpiresAt = time.Time{}, time.Time{}
+		return append(eff, Effect{Kind: SessionExpired})
+	}
+	if due(t.RefreshAt, now) {
+		t.RefreshAt = now.Add(linger)
+		eff = append(eff, Effect{Kind: RefreshDue})
+	}
+	return eff
+}
