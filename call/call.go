@@ -6,6 +6,50 @@
 //
 // It knows nothing of SIP messages: SDP is opaque to it and stays with the driver, keyed by attempt. Transactions repeat themselves (sip/txn), a leg
 // repeats its 2xx (sip/leg); the ladder, give-up and the races between answer, cancel and timer are decided here.
+//
+// # The ladder
+//
+// The plan's steps are turns in a queue. The first is asked when [Planned] comes. After that nobody is asked without a reason, and a reason asks
+// one endpoint: the first turn in plan order that it allows.
+//
+//   - Gone silent: no response for the step's patience, or no ringing for the plan's progress, both from our INVITE; [Unreachable]; [Died]. The
+//     attempt lives on and its 200 still wins. Any turn may be next.
+//   - Refused: a final refusal, a failure of the way there, a 2xx without a usable answer, [Full]. Any turn may be next, at once. An attempt that
+//     had gone silent before has given its reason already. A redirect that is followed puts its contacts (three at most, one hop) in front of the
+//     queue as turns of the same step.
+//   - Rang for the plan's ringing, from the attempt's first 18x: the next own room may be asked.
+//   - Rang for the plan's ringing to partners (a partner: for 20 s): the next partner may be asked.
+//
+// Own rooms may ring together. A partner waits, and its reason with it, while an own room is hoped for (it rings, or it was asked and has not
+// gone silent), unless an own room has rung for ringing to partners; and while another partner is hoped for, unless that has rung for 20 s.
+// So mere ringing or a fresh ask never leads to a partner while there is hope at home, and a death at home lets the partner be asked at once.
+//
+// Ringing is 180 to 183 at an own room and 180 only at a partner, whose 183 may be an announcement. An attempt that had gone silent and then rings
+// is hoped for again. ICMP does not end ringing, because anybody can send it; [Died] does.
+//
+// At most three attempts count. When a fourth is due the oldest that does not ring is told to stop; it counts no more, but its 200 wins while
+// nobody has answered. When all three ring the fourth waits. Without overlap every ask stops what was asked before.
+//
+// An endpoint that is full comes back to the end of the queue, to be tried when it allows; without a time for that it is busy. Our own count is
+// not the callee's word: it never ends the asking.
+//
+// # The end
+//
+// The first usable answer wins: the caller's media is aimed, the caller is answered, the others are told to stop, in this order. Whatever
+// answers later is discarded, after the call's end too. Before an answer a call ends with one refusal to the caller, when
+//
+//   - the caller cancels (487),
+//   - everybody in the plan has refused: nobody counts and no turn is left,
+//   - nothing has rung anywhere for the plan's give-up; time in which something rings does not count, and ringing that ends starts it anew,
+//   - everybody was asked and for four seconds nobody who counts has sent even a 100,
+//   - a refusal ended the asking (routine only) and nobody is hoped for any more.
+//
+// The code is policy's, except 487. An event is judged before the deadlines that came due with it, so whatever speaks for the caller wins.
+//
+// # The driver's contract
+//
+// Do the actions in order before the next Step. Report each attempt's 100, first 2xx and final refusal once, and each 18x. After [Over] the call
+// wants nothing, but it may still be told of late answers, and it returns a [Discard] for each.
 package call
 
 import (
@@ -20,11 +64,39 @@ type Params struct {
 	Class policy.Class
 }
 
+// Phase is how far a call has come. The numbers are stored: add at the end.
+type Phase uint8
+
+// The phases.
+const (
+	PhasePlanning Phase = iota // waits for its plan
+	PhaseAsking                // endpoints are asked
+	PhaseAnswered              // the caller has our 200, we don't have its ACK
+	PhaseTalking               // confirmed
+	PhaseOver                  // ended
+)
+
 // Call is the fate of one call. It is plain data: encoding/json writes it down and reads it back, and the copy goes on where the first one stood.
-// One goroutine owns a call; the zero value is an emergency call that waits for its plan.
+// One goroutine owns a call; the zero value is an emergency call that waits for its plan. The fields are for storing and showing, only Step changes
+// them.
 type Call struct {
-	Class policy.Class
-	Plan  policy.Plan
+	Class    policy.Class
+	Phase    Phase
+	Plan     policy.Plan
+	Turns    []Turn    `json:",omitempty"` // who may still be asked, in order
+	Attempts []Attempt `json:",omitempty"` // who was asked, in order
+	Reasons  []Reason  `json:",omitempty"` // reasons to ask that wait for a turn
+	Last     AttemptID // the number of the latest attempt
+	Winner   AttemptID `json:",omitempty"` // who is bound to the caller
+	Heard    AttemptID `json:",omitempty"` // whose early media the caller hears (R44)
+	Codes    []int     `json:",omitempty"` // how endpoints refused, each code once
+	Closed   bool      `json:",omitempty"` // a refusal ended the asking
+	Rung     bool      `json:",omitempty"` // the caller has a 180
+	AskedAt  time.Time `json:",omitzero"`  // the latest ask
+	QuietAt  time.Time `json:",omitzero"`  // since when nothing rings; zero while something does
+	MuteAt   time.Time `json:",omitzero"`  // since when nobody who counts has sent anything; zero while somebody has
+	RingAt   time.Time `json:",omitzero"`  // when the caller last got an 18x that said ringing
+	Why      string    `json:",omitempty"` // why it is over
 
 	out []Action // what the current Step returns; the memory is kept for the next one
 }
@@ -34,13 +106,85 @@ func New(p Params) *Call {
 	return &Call{Class: p.Class}
 }
 
-// Step tells the call what happened and returns what to do about it, in order. The slice is the call's own and is overwritten by the next Step.
+// Step tells the call what happened and returns what to do about it, in order. The slice is the call's own and is overwritten by the next Step, so an
+// event that comes up while actions are done waits until all of them are.
 func (c *Call) Step(now time.Time, ev Event) []Action {
 	c.out = c.out[:0]
+	switch ev := ev.(type) {
+	case Planned:
+		c.planned(now, ev)
+	case Trying:
+		c.trying(ev)
+	case Rang:
+		c.rang(now, ev)
+	case Answered:
+		c.answered(ev)
+	case Refused:
+		c.refused(ev)
+	case Unreachable:
+		c.unreachable(ev)
+	case Died:
+		c.died(ev)
+	case Full:
+		c.full(now, ev)
+	case Cancelled:
+		c.cancelled()
+	case Confirmed:
+		c.confirmed()
+	case NeverAcked:
+		c.neverAcked()
+	case HungUp:
+		c.hungUp(ev)
+	case Lost:
+		c.lost(ev)
+	case Tick:
+		// Nothing happened but time: the deadlines are judged below.
+	}
+	if c.Phase == PhaseAsking {
+		c.climb(now)
+	}
 	return c.out
 }
 
 // Wake says when the call wants a [Tick] if nothing else happens before. Zero: nothing to wait for.
 func (c *Call) Wake() time.Time {
-	return time.Time{}
+	if c.Phase != PhaseAsking {
+		return time.Time{}
+	}
+	var w waker
+	for i := range c.Attempts {
+		a := &c.Attempts[i]
+		w.at(c.silentAt(a))
+		w.at(c.rungOwnAt(a))
+		w.at(c.rungOutAt(a))
+	}
+	for i := range c.Turns {
+		w.at(c.Turns[i].NotBefore)
+	}
+	w.at(c.giveUpAt())
+	w.at(c.muteAt())
+	w.at(c.ringAgainAt())
+	return w.next
+}
+
+// waker keeps the earliest of the times it is told; zero means never.
+type waker struct{ next time.Time }
+
+func (w *waker) at(t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	if w.next.IsZero() || t.Before(w.next) {
+		w.next = t
+	}
+}
+
+// due says whether a deadline has come; zero means never.
+func due(now, deadline time.Time) bool {
+	return !deadline.IsZero() && !now.Before(deadline)
+}
+
+// do adds an action to what the current Step returns.
+func (c *Call) do(a Action) {
+	c.out = append(c.out, a)
 }
