@@ -1,0 +1,72 @@
+package configs
+
+import (
+	"regexp"
+	"strings"
+)
+
+// withoutEffect lists the keys that are read and checked and do nothing in this version. When one starts to work, take its line out.
+// A path's * stands for one name or one place in a list; in is the test of what was written (nil: anything).
+var withoutEffect = []struct {
+	path string
+	in   func(text string) bool
+	what string
+}{
+	{"listen", startsWith("tls://"), "this version does not listen on TLS; the socket stays closed"},
+	{"listen[*]", startsWith("tls://"), "this version does not listen on TLS; the socket stays closed"},
+	{"listen.*", nil, "named sides are read, but this version takes their sockets as one side; it uses the common advertise and media.address"},
+	{"tls", nil, "this version does not speak TLS; certificates are only checked"},
+	{"media.fast_path", is("require"), "this version relays media in userspace only"},
+	{"trunks.*.via", nil, "this version has one side"},
+	{"endpoints.*.via", nil, "this version has one side"},
+	{"endpoints.*.answers", is("queue"), "this version takes every 200 for a person"},
+	{"endpoints.*.require_tls", isOn, "this version does not speak TLS"},
+	{"endpoints.*.uri", asksTLS, "this version does not speak TLS; the endpoint can't be asked as written"},
+	{"routes[*].rescue", isOn, "this version does not move calls that talk"},
+	{"routes[*].rescue_bye", is("suspicious"), "this version takes every BYE as one"},
+	{"routes[*].hearing", nil, "this version does not move calls that talk"},
+	{"routes[*].otherwise", nil, "this version refuses a routine call that no endpoint takes"},
+	{"routes[*].shed", nil, "this version never sheds"},
+	{"announcements", nil, "this version plays nothing"},
+	{"health.media_gap", nil, "this version does not judge endpoints by their media"},
+	{"health.fail_back", is("auto"), "this version treats auto as probes"},
+	{"journal", nil, "this version keeps no book"},
+	{"notify", nil, "this version tells nobody"},
+	{"console.tokens_file", nil, "this version's console has no acts that need a token"},
+}
+
+func is(word string) func(string) bool { return func(text string) bool { return text == word } }
+
+func startsWith(prefix string) func(string) bool {
+	return func(text string) bool { return strings.HasPrefix(strings.ToLower(text), prefix) }
+}
+
+func isOn(text string) bool {
+	switch strings.ToLower(text) {
+	case "true", "on", "yes":
+		return true
+	}
+	return false
+}
+
+func asksTLS(text string) bool {
+	u, err := parseURI(text)
+	return err == nil && u.Transport == TLSOverTCP
+}
+
+// withoutEffect says which written keys do nothing yet.
+func (r *reader) withoutEffect() {
+	for _, w := range withoutEffect {
+		form := pathForm(w.path)
+		for _, m := range r.marks {
+			if form.MatchString(m.path) && (w.in == nil || w.in(m.text)) {
+				r.report(Notice, m.path, "does nothing yet", w.what)
+			}
+		}
+	}
+}
+
+// pathForm turns a path with * into an expression.
+func pathForm(path string) *regexp.Regexp {
+	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(path), `\*`, `[^.\[\]]+`) + "$")
+}

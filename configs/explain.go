@@ -1,0 +1,228 @@
+package configs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Explain says in plain words what happens to a call: who is asked for which number, in which order, after how long. It speaks of a File without errors,
+// and of what this version does.
+func (f *File) Explain() string {
+	var b strings.Builder
+	f.explainBox(&b)
+	for i := range f.Routes {
+		b.WriteString("\n")
+		f.explainRoute(&b, &f.Routes[i])
+	}
+	b.WriteString("\n")
+	f.explainTheRest(&b)
+	return b.String()
+}
+
+func (f *File) explainBox(b *strings.Builder) {
+	var on []string
+	for _, l := range f.Listeners() {
+		on = append(on, l.String())
+	}
+	var addresses []string
+	for _, a := range f.Media.Addresses {
+		addresses = append(addresses, a.String())
+	}
+	fmt.Fprintf(b, "%s listens on %s.\n", f.Name, list(on))
+	calls := 0
+	for _, e := range f.Endpoints {
+		calls += e.Calls
+	}
+	fmt.Fprintf(b, "Media goes through %s, ports %d-%d: %s, for %s promised by the endpoints.\n",
+		list(addresses), f.Media.PortMin, f.Media.PortMax, plural(f.Media.Pairs(), "pair"), plural(calls, "call"))
+}
+
+func (f *File) explainRoute(b *strings.Builder, t *Route) {
+	from := "any trunk"
+	if len(t.Trunks) > 0 {
+		from = list(t.Trunks)
+	}
+	class := string(t.Class)
+	if t.Aid {
+		class += ", mutual aid"
+	}
+	fmt.Fprintf(b, "%s (%s): %s from %s\n", t.Name, class, list(t.Numbers), from)
+	for i, step := range t.Ask {
+		fmt.Fprintf(b, "  %d. %s\n", i+1, f.explainStep(step))
+	}
+	if len(t.Ask) > 1 || len(t.Ask[0]) > 1 {
+		f.explainLadder(b, t)
+	}
+	f.explainPartners(b, t)
+	f.explainEnd(b, t)
+}
+
+func (f *File) explainStep(step []string) string {
+	names := make([]string, len(step))
+	for i, name := range step {
+		e, _ := f.Endpoint(name)
+		var notes []string
+		if e.Partner {
+			notes = append(notes, "partner")
+		}
+		if e.Calls > 0 {
+			notes = append(notes, plural(e.Calls, "call"))
+		}
+		names[i] = name
+		if len(notes) > 0 {
+			names[i] += " (" + strings.Join(notes, ", ") + ")"
+		}
+	}
+	if len(names) == 1 {
+		return names[0]
+	}
+	return "the one with the most free slots first: " + list(names)
+}
+
+func (f *File) explainLadder(b *strings.Builder, t *Route) {
+	how := "as well"
+	if !t.Overlap {
+		how = "instead"
+	}
+	fmt.Fprintf(b, "  The next is asked at once after a refusal or a dead address, and %s after %s of silence or %s with only a 100.\n", how, words(t.Patience), words(t.Progress))
+	if t.Ringing > 0 {
+		fmt.Fprintf(b, "  After %s of ringing the next own room is asked %s.\n", words(t.Ringing), how)
+	}
+}
+
+func (f *File) explainPartners(b *strings.Builder, t *Route) {
+	var partners []string
+	for _, step := range t.Ask {
+		for _, name := range step {
+			if e, _ := f.Endpoint(name); e.Partner {
+				partners = append(partners, name)
+			}
+		}
+	}
+	if len(partners) == 0 {
+		return
+	}
+	when := "own rooms are down, silent or refusing"
+	if t.Overflow {
+		when += ", or full by our count"
+	}
+	if t.RingingToPartners > 0 {
+		when += fmt.Sprintf(", or have rung %s", words(t.RingingToPartners))
+	}
+	fmt.Fprintf(b, "  Partners are asked when %s.", when)
+	if aid := f.aidTrunks(t); t.Aid {
+		b.WriteString(" These calls came as mutual aid and go to no partner.")
+	} else if len(aid) > 0 {
+		fmt.Fprintf(b, " Calls from %s came as mutual aid and go to no partner.", list(aid))
+	}
+	b.WriteString("\n")
+}
+
+// aidTrunks are the trunks of a route whose calls came as mutual aid.
+func (f *File) aidTrunks(t *Route) []string {
+	var names []string
+	for _, trunk := range f.Trunks {
+		if trunk.Kind == Aid && t.serves(trunk) {
+			names = append(names, trunk.Name)
+		}
+	}
+	return names
+}
+
+func (f *File) explainEnd(b *strings.Builder, t *Route) {
+	if t.Class == Routine {
+		b.WriteString("  Busy, declined or a wrong number (486, 600, 603, 404, 484) ends the asking.")
+		f.explainReserve(b, t)
+		b.WriteString("\n")
+	}
+	if ends := f.ends(t); ends != "" {
+		fmt.Fprintf(b, "  500 goes back when all refused, when nobody has even said 100 for 4 s, or when nothing rings after %s.\n", ends)
+	}
+}
+
+// ends says when a route's calls are given up: one time for all trunks, or each with its own.
+func (f *File) ends(t *Route) string {
+	var times, ends []string
+	names := map[string][]string{}
+	for _, trunk := range f.Trunks {
+		if t.serves(trunk) {
+			after := words(t.giveUp(trunk))
+			if names[after] == nil {
+				times = append(times, after)
+			}
+			names[after] = append(names[after], trunk.Name)
+		}
+	}
+	for _, after := range times {
+		ends = append(ends, fmt.Sprintf("%s (%s)", after, list(names[after])))
+	}
+	if len(times) == 1 {
+		return times[0]
+	}
+	return list(ends)
+}
+
+func (f *File) explainReserve(b *strings.Builder, t *Route) {
+	var kept []string
+	for _, step := range t.Ask {
+		for _, name := range step {
+			if e, _ := f.Endpoint(name); e.Reserve > 0 {
+				kept = append(kept, fmt.Sprintf("%d of %d at %s", e.Reserve, e.Calls, name))
+			}
+		}
+	}
+	if len(kept) > 0 {
+		fmt.Fprintf(b, " Kept free for emergency: %s.", list(kept))
+	}
+}
+
+func (f *File) explainTheRest(b *strings.Builder) {
+	f.explainUnrouted(b)
+	for _, t := range f.Trunks {
+		switch {
+		case t.Kind != PBX:
+		case len(t.Out) == 0:
+			fmt.Fprintf(b, "From %s (a PBX) a number on no route that names it gets 404.\n", t.Name)
+		default:
+			fmt.Fprintf(b, "From %s (a PBX) a number on no route that names it goes out by %s.\n", t.Name, list(t.Out))
+		}
+	}
+	switch f.UnknownSources {
+	case Drop:
+		b.WriteString("From any other address nothing is answered.\n")
+	case AnswerEmergency:
+		b.WriteString("From any other address emergency numbers are routed; the rest gets 403.\n")
+	}
+	h := f.Health
+	fmt.Fprintf(b, "Endpoints are probed every %s, partners every %s; down after %d misses, up again after %d answers and %s.\n",
+		words(h.Every), words(h.PartnersEvery), h.DownAfter, h.UpAfter, words(h.HoldDown))
+}
+
+// explainUnrouted says where numbers go that are on no route (R1), trunks with the same end together.
+func (f *File) explainUnrouted(b *strings.Builder) {
+	for i := range f.Routes {
+		var names []string
+		for _, trunk := range f.Trunks {
+			if f.unrouted(trunk) == i {
+				names = append(names, trunk.Name)
+			}
+		}
+		if len(names) > 0 {
+			fmt.Fprintf(b, "From %s a number on no route is an emergency on %s.\n", list(names), f.Routes[i].Name)
+		}
+	}
+}
+
+// unrouted is the index of the route that takes a trunk's unknown numbers: its first emergency route, else the first at all. It is -1 for a PBX, and
+// where a route takes every number.
+func (f *File) unrouted(trunk Trunk) int {
+	if trunk.Kind == PBX || slices.ContainsFunc(f.Routes, func(t Route) bool { return t.serves(trunk) && slices.Contains(t.Numbers, "*") }) {
+		return -1
+	}
+	emergency := func(t Route) bool { return t.Class == Emergency && !t.Aid }
+	if i := slices.IndexFunc(f.Routes, func(t Route) bool { return emergency(t) && t.serves(trunk) }); i >= 0 {
+		return i
+	}
+	return slices.IndexFunc(f.Routes, emergency)
+}
