@@ -170,3 +170,23 @@ func exampleStatus() Status {
 }
 
 func exampleNow() time.Time { return time.Date(2026, 11, 23, 14, 2, 15, 0, time.UTC) }
+
+func TestTheDashboardKnowsOurNames(t *testing.T) {
+	text, err := os.ReadFile("../configs/grafana/nines.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, m := range Metrics() {
+		known[m.Name] = true
+	}
+	used := regexp.MustCompile(`nines_[a-z_]+`).FindAllString(string(text), -1)
+	if len(used) == 0 {
+		t.Error("the dashboard shows nothing of ours")
+	}
+	for _, name := range used {
+		if !known[strings.TrimSuffix(name, "_bucket")] {
+			t.Errorf("the dashboard shows %s, which no metric is called", name)
+		}
+	}
+}
