@@ -196,7 +196,12 @@ func (c *candidate) why() string {
 	case c.state.Busy:
 		why += ", said it is busy"
 	case c.full:
-		why += ", full (" + strconv.Itoa(c.state.Used) + " of " + strconv.Itoa(c.state.Used+c.free) + ")"
+		limit := c.state.Used + c.free
+		why += ", full"
+		if limit < c.endpoint.Calls {
+			why += " for this kind of call" // a reserve, or the third that is kept for new emergency calls
+		}
+		why += " (" + strconv.Itoa(c.state.Used) + " of " + strconv.Itoa(limit) + ")"
 	}
 	return why
 }
