@@ -261,10 +261,9 @@ func (j *Judge) Probed(now time.Time, p Probe) {
 	if w == nil {
 		return // it was taken out of the configuration meanwhile
 	}
-	sent := now
-	if w.out {
+	asked, sent := w.out, now
+	if asked {
 		sent = w.sent
-		w.next = later(now, sent.Add(j.jitter(j.interval(w))))
 	}
 	w.out = false
 	w.last = &report{at: now, probe: p}
@@ -282,8 +281,8 @@ func (j *Judge) Probed(now time.Time, p Probe) {
 		j.missed(now, w, sent)
 		j.suspectOurselves(now, w)
 	}
-	if soon := later(now, sent.Add(j.jitter(j.interval(w)))); soon.Before(w.next) {
-		w.next = soon // the verdict is open now
+	if next := later(now, sent.Add(j.jitter(j.interval(w)))); asked || next.Before(w.next) {
+		w.next = next // by the verdict as it is now
 	}
 }
 
