@@ -1,0 +1,373 @@
+// Command bench compares nines with Kamailio and rtpengine on the same work in the same run (docs: README, "Figures").
+//
+// A SIPp carrier calls a SIPp control room through the system under test. The system is pinned to one core, both SIPps and the packet source to the
+// other. Runs alternate (A, B, A, B) because machines are noisy: believe the ratio of one run, not a figure. CPU is user + system of all processes of
+// the system, as the kernel accounts it to them. As root everything happens in a network namespace of its own.
+//
+//	go run ./test/bench -nines bin/nines
+//	go run ./test/bench -nines "" -parts cost -for 20s       Kamailio + rtpengine alone
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// bench is one run of the comparison.
+type bench struct {
+	dir      string
+	systems  []*system
+	coreSUT  string
+	coreGen  string
+	rate     int
+	duration time.Duration
+	rounds   int
+	from     int
+	upTo     int
+	talking  int
+	streams  int
+	log      func(format string, args ...any)
+	report   report
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	var b bench
+	var nines, parts string
+	var children int
+	flag.StringVar(&nines, "nines", "", "the nines binary; empty: leave nines out")
+	kamailio := flag.Bool("kamailio", true, "measure Kamailio + rtpengine")
+	flag.StringVar(&parts, "parts", "cost,delay,ceiling,memory,packets", "what to measure")
+	flag.IntVar(&b.rate, "rate", 300, "calls a second for cost and delay")
+	flag.DurationVar(&b.duration, "for", 20*time.Second, "length of a measured run")
+	flag.IntVar(&b.rounds, "rounds", 2, "rounds of A, B")
+	flag.IntVar(&b.from, "from", 400, "first rate of the search for the highest clean one")
+	flag.IntVar(&b.upTo, "up-to", 3000, "last rate of that search")
+	flag.IntVar(&b.talking, "talking", 1000, "calls that talk while memory is read")
+	flag.IntVar(&b.streams, "streams", 200, "calls that carry packets while the cost of a packet is measured")
+	flag.IntVar(&children, "children", 2, "Kamailio's workers")
+	flag.StringVar(&b.coreSUT, "core", "0", "core of the system under test")
+	flag.StringVar(&b.coreGen, "generators", "1", "core of the generators")
+	flag.Parse()
+
+	if entered, err := enterNamespace(ctx); entered || err != nil {
+		return err
+	}
+	b.log = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+	dir, err := os.MkdirTemp("", "nines-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b.dir = dir
+	if *kamailio {
+		b.systems = append(b.systems, newKamailio(children))
+	}
+	if nines != "" {
+		path, err := filepath.Abs(nines)
+		if err != nil {
+			return err
+		}
+		b.systems = append(b.systems, newNines(path))
+	}
+	if len(b.systems) == 0 {
+		return errors.New("nothing to measure: give -nines or -kamailio")
+	}
+	b.report.start(&b)
+	wanted := strings.Split(parts, ",")
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"cost", b.cost}, {"delay", b.delay}, {"ceiling", b.ceiling}, {"memory", b.memory}, {"packets", b.packets},
+	} {
+		if !slices.Contains(wanted, part.name) {
+			continue
+		}
+		if err := part.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	b.report.print(os.Stdout)
+	return nil
+}
+
+// inside marks the process that runs in the namespace.
+const inside = "NINES_BENCH_INSIDE"
+
+// enterNamespace runs this program again in a network namespace of its own, when that is allowed: other people's ports and packets stay outside.
+func enterNamespace(ctx context.Context) (entered bool, err error) {
+	if os.Getenv(inside) != "" {
+		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+			return false, fmt.Errorf("bring loopback up: %w: %s", err, out)
+		}
+		return false, nil
+	}
+	if os.Geteuid() != 0 {
+		return false, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return false, err
+	}
+	cmd := exec.CommandContext(ctx, self, os.Args[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	err = cmd.Start()
+	if errors.Is(err, syscall.EPERM) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, cmd.Wait()
+}
+
+// each runs f for every system, rounds times, in turn, with a fresh system each time.
+func (b *bench) each(ctx context.Context, what string, rounds int, f func(s *system) error) error {
+	for round := range rounds {
+		for _, s := range b.systems {
+			b.log("%s, round %d: %s", what, round+1, s.name)
+			if err := b.with(ctx, s, func() error { return f(s) }); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// with starts a system and a control room behind it, runs f and stops both.
+func (b *bench) with(ctx context.Context, s *system, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	defer s.stop()
+	if err := s.start(b); err != nil {
+		return err
+	}
+	return f()
+}
+
+// cost measures CPU per call, below the ceiling.
+func (b *bench) cost(ctx context.Context) error {
+	return b.each(ctx, "cost", b.rounds, func(s *system) error {
+		room, err := b.startRoom(false)
+		if err != nil {
+			return err
+		}
+		defer room.stop()
+		if _, err := b.callFor(ctx, s.address, b.rate, 3*time.Second, talk); err != nil {
+			return fmt.Errorf("warm up: %w", err)
+		}
+		roomBefore := room.stats()
+		before := s.cpu()
+		r, err := b.callFor(ctx, s.address, b.rate, b.duration, talk)
+		if err != nil {
+			return err
+		}
+		used := s.cpu().minus(before)
+		r.retransmissions += room.settled().retransmissions - roomBefore.retransmissions
+		b.report.addCost(s, used, r)
+		return nil
+	})
+}
+
+// delay measures what the system adds between INVITE and 180.
+func (b *bench) delay(ctx context.Context) error {
+	direct, err := b.directDelay(ctx)
+	if err != nil {
+		return fmt.Errorf("direct: %w", err)
+	}
+	b.report.direct = direct
+	return b.each(ctx, "set-up delay", b.rounds, func(s *system) error {
+		room, err := b.startRoom(false)
+		if err != nil {
+			return err
+		}
+		defer room.stop()
+		r, err := b.callFor(ctx, s.address, b.rate, b.duration/2, talk)
+		if err != nil {
+			return err
+		}
+		b.report.addDelay(s, r)
+		return nil
+	})
+}
+
+func (b *bench) directDelay(ctx context.Context) (result, error) {
+	b.log("set-up delay: direct call")
+	room, err := b.startRoom(false)
+	if err != nil {
+		return result{}, err
+	}
+	defer room.stop()
+	return b.callFor(ctx, roomAddress, b.rate, b.duration/2, talk)
+}
+
+// ceiling searches the highest clean rate: it goes up by a quarter until a rate fails twice, then closes in.
+func (b *bench) ceiling(ctx context.Context) error {
+	return b.each(ctx, "ceiling", 1, func(s *system) error {
+		clean, dirty := 0, 0
+		for rate := b.from; rate <= b.upTo && (dirty == 0 || dirty-clean > max(50, clean/20)); {
+			ok, err := b.cleanTwice(ctx, s, rate)
+			if err != nil {
+				return err
+			}
+			if ok {
+				clean = rate
+			} else {
+				dirty = rate
+			}
+			switch {
+			case dirty == 0:
+				rate = rate * 5 / 4
+			case clean == 0:
+				rate = dirty / 2
+			default:
+				rate = (clean + dirty) / 2
+			}
+			if rate < 20 {
+				break
+			}
+		}
+		b.report.ceiling[s] = clean
+		return nil
+	})
+}
+
+// cleanTwice reports whether one of two tries at this rate was clean, each with a fresh system.
+func (b *bench) cleanTwice(ctx context.Context, s *system, rate int) (bool, error) {
+	for range 2 {
+		s.stop()
+		if err := s.start(b); err != nil {
+			return false, err
+		}
+		room, err := b.startRoom(false)
+		if err != nil {
+			return false, err
+		}
+		_, err = b.callFor(ctx, s.address, min(rate, 300), 2*time.Second, talk)
+		if err != nil && ctx.Err() != nil {
+			room.stop()
+			return false, err
+		}
+		roomBefore := room.stats()
+		r, err := b.callFor(ctx, s.address, rate, 8*time.Second, talk)
+		if err != nil && ctx.Err() != nil {
+			room.stop()
+			return false, err
+		}
+		r.retransmissions += room.settled().retransmissions - roomBefore.retransmissions
+		room.stop()
+		b.log("  %s at %d/s: %s", s.name, rate, r)
+		if err == nil && r.clean(rate) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// memory reads what a talking call takes.
+func (b *bench) memory(ctx context.Context) error {
+	return b.each(ctx, "memory", 1, func(s *system) error {
+		room, err := b.startRoom(false)
+		if err != nil {
+			return err
+		}
+		defer room.stop()
+		if _, err := b.callFor(ctx, s.address, 50, 2*time.Second, talk); err != nil {
+			return fmt.Errorf("warm up: %w", err)
+		}
+		before := s.pss()
+		setup := time.Duration(b.talking) * time.Second / 200
+		carrier, err := b.startCarrier(s.address, 200, b.talking, setup+12*time.Second, false)
+		if err != nil {
+			return err
+		}
+		defer carrier.stop()
+		if err := sleep(ctx, setup+8*time.Second); err != nil {
+			return err
+		}
+		b.report.addMemory(s, before, s.pss(), b.talking)
+		r, err := carrier.wait(ctx)
+		if err != nil {
+			return err
+		}
+		if r.failed > 0 {
+			return fmt.Errorf("%s: the figure would be false", r)
+		}
+		return nil
+	})
+}
+
+// packets measures the relay: the calls stand, every side sends 50 packets a second of 172 bytes.
+func (b *bench) packets(ctx context.Context) error {
+	return b.each(ctx, "packets", b.rounds, func(s *system) error {
+		room, err := b.startRoom(true)
+		if err != nil {
+			return err
+		}
+		defer room.stop()
+		length := b.duration/2 + 3*time.Second
+		setup := time.Duration(b.streams)*time.Second/50 + time.Second
+		carrier, err := b.startCarrier(s.address, 50, b.streams, setup+length+10*time.Second, true)
+		if err != nil {
+			return err
+		}
+		defer carrier.stop()
+		if err := sleep(ctx, setup+time.Second); err != nil {
+			return err
+		}
+		ends, err := mediaEnds(carrier, room)
+		if err != nil {
+			return err
+		}
+		if len(ends) != 2*b.streams {
+			return fmt.Errorf("%d of %d media ports are known: calls were not set up", len(ends), 2*b.streams)
+		}
+		flood, err := newFlood(ends)
+		if err != nil {
+			return err
+		}
+		defer flood.close()
+		if err := flood.run(ctx, 3*time.Second, b.coreGen); err != nil { // warm up: rtpengine learns its peers
+			return err
+		}
+		flood.reset()
+		before := s.cpu()
+		if err := flood.run(ctx, b.duration/2, b.coreGen); err != nil {
+			return err
+		}
+		b.report.addPackets(s, s.cpu().minus(before), flood.result())
+		return nil
+	})
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// report collects figures and prints them as one table.
+type report struct {
+	b       *bench
+	costs   map[*system][]cost
+	delays  map[*system][]result
+	packets map[*system][]packetCost
+	ceiling map[*system]int
+	memory  map[*system]memory
+	direct  result
+}
+
+type cost struct {
+	used usage
+	result
+}
+
+type packetCost struct {
+	used usage
+	flow
+}
+
+type memory struct{ before, after, calls int }
+
+func (r *report) start(b *bench) {
+	*r = report{
+		b: b, costs: map[*system][]cost{}, delays: map[*system][]result{}, packets: map[*system][]packetCost{},
+		ceiling: map[*system]int{}, memory: map[*system]memory{},
+	}
+}
+
+func (r *report) addCost(s *system, used usage, res result) {
+	c := cost{used, res}
+	r.b.log("  %s a call; %s", c.text(), res)
+	r.costs[s] = append(r.costs[s], c)
+}
+
+func (r *report) addDelay(s *system, res result) {
+	r.b.log("  %s", res)
+	r.delays[s] = append(r.delays[s], res)
+}
+
+func (r *report) addPackets(s *system, used usage, f flow) {
+	p := packetCost{used, f}
+	r.b.log("  %.1f µs a packet; %d of %d came through, %d changed", p.perPacket(), f.received, f.sent, f.changed)
+	r.packets[s] = append(r.packets[s], p)
+}
+
+func (r *report) addMemory(s *system, before, after, calls int) {
+	m := memory{before, after, calls}
+	r.b.log("  %.1f MB idle, %.1f MB with %d calls", mb(before), mb(after), calls)
+	r.memory[s] = m
+}
+
+// perCall is CPU per call in milliseconds.
+func (c cost) perCall() float64 { return ms(c.used.total()) / float64(c.calls) }
+
+func (c cost) text() string {
+	if len(c.used) < 2 {
+		return fmt.Sprintf("%.2f ms", c.perCall())
+	}
+	var parts []string
+	for name, t := range c.used {
+		parts = append(parts, fmt.Sprintf("%s %.2f", name, ms(t)/float64(c.calls)))
+	}
+	slices.Sort(parts)
+	return fmt.Sprintf("%.2f ms (%s)", c.perCall(), strings.Join(parts, ", "))
+}
+
+func (p packetCost) perPacket() float64 {
+	return p.used.total().Seconds() * 1e6 / float64(max(1, p.received))
+}
+
+// print writes the table: a line a figure, a column a system, and the ratio when there are two.
+func (r *report) print(w io.Writer) {
+	fmt.Fprintf(w, "\nOne core for the system, one for the generators; UDP on loopback; media anchored; %d rounds in turn, the best of each.\n\n", r.b.rounds)
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	defer t.Flush()
+	row := func(name string, cell func(*system) (string, float64)) {
+		fmt.Fprint(t, name)
+		var values []float64
+		for _, s := range r.b.systems {
+			text, value := cell(s)
+			values = append(values, value)
+			fmt.Fprint(t, "\t"+text)
+		}
+		if len(values) == 2 && values[0] > 0 && values[1] > 0 {
+			fmt.Fprintf(t, "\t%.2f", values[1]/values[0])
+		}
+		fmt.Fprintln(t)
+	}
+	row("", func(s *system) (string, float64) { return s.name, 0 })
+	if len(r.costs) > 0 {
+		row(fmt.Sprintf("CPU per call at %d/s", r.b.rate), func(s *system) (string, float64) { c := r.bestCost(s); return c.text(), c.perCall() })
+		row("  each round", func(s *system) (string, float64) { return r.rounds(s), 0 })
+		row("  calls, failed, sent twice", func(s *system) (string, float64) { return r.faults(s), 0 })
+	}
+	if len(r.delays) > 0 {
+		for _, q := range []struct {
+			name string
+			q    float64
+		}{{"half", .5}, {"99 of 100", .99}} {
+			direct := r.direct.quantile(q.q)
+			row(fmt.Sprintf("set-up delay added, %s", q.name), func(s *system) (string, float64) {
+				best := r.bestDelay(s, q.q)
+				return fmt.Sprintf("%.2f ms (direct %.2f)", best-direct, direct), best - direct
+			})
+		}
+	}
+	if len(r.ceiling) > 0 {
+		row("highest clean rate", func(s *system) (string, float64) { return fmt.Sprintf("%d/s", r.ceiling[s]), float64(r.ceiling[s]) })
+	}
+	if len(r.memory) > 0 {
+		row("memory per talking call", func(s *system) (string, float64) {
+			m := r.memory[s]
+			each := float64(m.after-m.before) / float64(max(1, m.calls)) / 1024
+			return fmt.Sprintf("%.1f KB", each), each
+		})
+		row("  whole, idle and talking", func(s *system) (string, float64) {
+			m := r.memory[s]
+			return fmt.Sprintf("%.1f, %.1f MB (%d calls)", mb(m.before), mb(m.after), m.calls), 0
+		})
+	}
+	if len(r.packets) > 0 {
+		row("CPU per relayed packet", func(s *system) (string, float64) {
+			p := r.bestPackets(s)
+			return fmt.Sprintf("%.1f µs", p.perPacket()), p.perPacket()
+		})
+		row("  packet delay, half and 99 of 100", func(s *system) (string, float64) {
+			p := r.bestPackets(s)
+			return fmt.Sprintf("%.0f, %.0f µs", p.p50, p.p99), 0
+		})
+		row("  packets, lost, changed", func(s *system) (string, float64) {
+			p := r.bestPackets(s)
+			return fmt.Sprintf("%d, %d, %d", p.sent, p.sent-p.received, p.changed), 0
+		})
+	}
+}
+
+func (r *report) bestCost(s *system) cost {
+	return slices.MinFunc(r.costs[s], func(a, b cost) int { return compare(a.perCall(), b.perCall()) })
+}
+
+func (r *report) bestPackets(s *system) packetCost {
+	return slices.MinFunc(r.packets[s], func(a, b packetCost) int { return compare(a.perPacket(), b.perPacket()) })
+}
+
+func (r *report) bestDelay(s *system, q float64) float64 {
+	best := r.delays[s][0].quantile(q)
+	for _, d := range r.delays[s][1:] {
+		best = min(best, d.quantile(q))
+	}
+	return best
+}
+
+func (r *report) rounds(s *system) string {
+	var all []string
+	for _, c := range r.costs[s] {
+		all = append(all, fmt.Sprintf("%.2f", c.perCall()))
+	}
+	return strings.Join(all, ", ") + " ms"
+}
+
+func (r *report) faults(s *system) string {
+	calls, failed, again := 0, 0, 0
+	for _, c := range r.costs[s] {
+		calls, failed, again = calls+c.calls, failed+c.failed, again+c.retransmissions
+	}
+	return fmt.Sprintf("%d, %d, %d", calls, failed, again)
+}
+
+func compare(a, b float64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func ms(d time.Duration) float64 { return d.Seconds() * 1000 }
+
+func mb(n int) float64 { return float64(n) / (1 << 20) }

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Where everybody is.
+const (
+	proxyAddress = "127.0.0.1:5060"
+	roomAddress  = "127.0.0.1:5070"
+	ngAddress    = "127.0.0.1:2223"
+)
+
+//go:embed kamailio.cfg
+var kamailioConfig string
+
+//go:embed nines.yaml
+var ninesConfig string
+
+// system is something that is measured: one or more programs that relay calls.
+type system struct {
+	name    string
+	address string
+	// commands writes what the programs need into dir and returns their command lines by name, in the order to start them.
+	commands func(dir string) ([]command, error)
+	programs []*program
+}
+
+// command is a program to start and the UDP port that it opens when it is ready.
+type command struct {
+	name string
+	args []string
+	port string
+}
+
+type program struct {
+	name string
+	cmd  *exec.Cmd
+	said *bytes.Buffer
+}
+
+func newKamailio(children int) *system {
+	return &system{
+		name: "Kamailio + rtpengine", address: proxyAddress,
+		commands: func(dir string) ([]command, error) {
+			if err := os.WriteFile(filepath.Join(dir, "dispatcher.list"), []byte("1 sip:"+roomAddress+"\n"), 0o644); err != nil {
+				return nil, err
+			}
+			config, err := fill(dir, "kamailio.cfg", kamailioConfig, "@CHILDREN@", strconv.Itoa(children))
+			if err != nil {
+				return nil, err
+			}
+			return []command{
+				{"rtpengine", []string{
+					"rtpengine", "--foreground", "--table=-1", "--interface=127.0.0.1", "--listen-ng=" + ngAddress, "--port-min=20000", "--port-max=29999",
+					"--num-threads=1", "--log-level=1", "--log-stderr", "--delete-delay=0", "--pidfile=" + filepath.Join(dir, "rtpengine.pid"),
+				}, ngAddress},
+				// fm, the fast allocator; the default one (qm) doubles the cost.
+				{"kamailio", []string{"kamailio", "-DD", "-x", "fm", "-X", "fm", "-m", "512", "-M", "16", "-f", config, "-Y", dir, "-P", filepath.Join(dir, "kamailio.pid")}, proxyAddress},
+			}, nil
+		},
+	}
+}
+
+func newNines(binary string) *system {
+	return &system{
+		name: "nines", address: proxyAddress,
+		commands: func(dir string) ([]command, error) {
+			config, err := fill(dir, "nines.yaml", ninesConfig)
+			if err != nil {
+				return nil, err
+			}
+			return []command{{"nines", []string{binary, "run", "--log-level", "error", "--config", config}, proxyAddress}}, nil
+		},
+	}
+}
+
+// fill writes a template with the addresses and further pairs put in.
+func fill(dir, name, template string, pairs ...string) (string, error) {
+	pairs = append(pairs, "@DIR@", dir, "@PROXY@", proxyAddress, "@ROOM@", roomAddress, "@NG@", ngAddress)
+	path := filepath.Join(dir, name)
+	return path, os.WriteFile(path, []byte(strings.NewReplacer(pairs...).Replace(template)), 0o644)
+}
+
+// start starts the system's programs on their core and waits until they listen.
+func (s *system) start(b *bench) error {
+	dir, err := os.MkdirTemp(b.dir, "sut")
+	if err != nil {
+		return err
+	}
+	commands, err := s.commands(dir)
+	if err != nil {
+		return err
+	}
+	for _, c := range commands {
+		p, err := startProgram(b.coreSUT, dir, c.name, c.args)
+		if err != nil {
+			return err
+		}
+		s.programs = append(s.programs, p)
+		if err := p.listens(c.port); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func startProgram(core, dir, name string, args []string) (*program, error) {
+	p := &program{name: name, said: &bytes.Buffer{}}
+	p.cmd = exec.Command("taskset", append([]string{"-c", core}, args...)...)
+	p.cmd.Dir = dir
+	p.cmd.Stdout, p.cmd.Stderr = p.said, p.said
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// listens waits until somebody has the UDP port.
+func (p *program) listens(address string) error {
+	_, port, _ := strings.Cut(address, ":")
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return err
+	}
+	hex := fmt.Sprintf(":%04X ", n)
+	for range 200 {
+		sockets, err := os.ReadFile("/proc/net/udp")
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(sockets, []byte(hex)) {
+			return nil
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	p.stop()
+	return fmt.Errorf("%s does not listen on %s: %s", p.name, address, p.said)
+}
+
+// stop ends the program, its children too, and waits.
+func (p *program) stop() {
+	group := -p.cmd.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGTERM)
+	timer := time.AfterFunc(5*time.Second, func() { _ = syscall.Kill(group, syscall.SIGKILL) })
+	_ = p.cmd.Wait()
+	timer.Stop()
+	_ = syscall.Kill(group, syscall.SIGKILL)
+}
+
+func (s *system) stop() {
+	for i := len(s.programs) - 1; i >= 0; i-- {
+		s.programs[i].stop()
+	}
+	s.programs = nil
+}
+
+// usage is CPU time by program.
+type usage map[string]time.Duration
+
+func (u usage) minus(before usage) usage {
+	d := usage{}
+	for name, t := range u {
+		d[name] = t - before[name]
+	}
+	return d
+}
+
+func (u usage) total() time.Duration {
+	var sum time.Duration
+	for _, t := range u {
+		sum += t
+	}
+	return sum
+}
+
+// cpu is user + system time of all the system's processes.
+func (s *system) cpu() usage {
+	u := usage{}
+	children := children()
+	for _, p := range s.programs {
+		for _, pid := range family(p.cmd.Process.Pid, children) {
+			u[p.name] += cpuOf(pid)
+		}
+	}
+	return u
+}
+
+// pss is the memory of all the system's processes in bytes, shared pages divided among those who share them.
+func (s *system) pss() int {
+	sum := 0
+	children := children()
+	for _, p := range s.programs {
+		for _, pid := range family(p.cmd.Process.Pid, children) {
+			sum += pssOf(pid)
+		}
+	}
+	return sum
+}
+
+func family(pid int, children map[int][]int) []int {
+	all := []int{pid}
+	for _, c := range children[pid] {
+		all = append(all, family(c, children)...)
+	}
+	return all
+}
+
+func children() map[int][]int {
+	m := map[int][]int{}
+	names, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range names {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if fields, err2 := statFields(pid); err == nil && err2 == nil {
+			parent, _ := strconv.Atoi(fields[1])
+			m[parent] = append(m[parent], pid)
+		}
+	}
+	return m
+}
+
+// statFields are the fields of /proc/PID/stat from the state on.
+func statFields(pid int) ([]string, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	i := bytes.LastIndexByte(text, ')') // the name may hold blanks
+	fields := strings.Fields(string(text[i+1:]))
+	if len(fields) < 13 {
+		return nil, errors.New("short stat")
+	}
+	return fields, nil
+}
+
+func cpuOf(pid int) time.Duration {
+	fields, err := statFields(pid)
+	if err != nil {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * (time.Second / 100) // USER_HZ
+}
+
+func pssOf(pid int) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) >= 2 && f[0] == "Pss:" {
+			kb, _ := strconv.Atoi(f[1])
+			return kb << 10
+		}
+	}
+	return 0
+}
