@@ -55,7 +55,6 @@ func (c *Call) planned(now time.Time, ev Planned) {
 		c.Class = policy.Emergency
 	}
 	c.Phase = PhaseAsking
-	c.QuietAt, c.MuteAt = now, now
 	if len(c.Plan.Steps) == 0 {
 		return // climb finds that nobody is left
 	}
@@ -278,7 +277,9 @@ func (c *Call) dropReasons() {
 				return false
 			}
 		}
-		c.do(Note{Text: r.Why + "; " + r.Want.nobody()})
+		if !r.Said {
+			c.do(Note{Text: r.Why + "; " + r.Want.nobody()})
+		}
 		return true
 	})
 }

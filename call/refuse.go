@@ -64,7 +64,7 @@ func (c *Call) code(code int) {
 // follow puts a redirect's contacts in front of the queue. One hop: a contact's own redirect is a refusal.
 func (c *Call) follow(a *Attempt, ev Refused) bool {
 	redirect := ev.Cause == Status && ev.Code/100 == 3
-	if !redirect || !c.step(a).Follow3xx || a.Target != "" || len(ev.Contacts) == 0 {
+	if c.Closed || !redirect || !c.step(a).Follow3xx || a.Target != "" || len(ev.Contacts) == 0 {
 		return false
 	}
 	turns := make([]Turn, 0, maxContacts+len(c.Turns))

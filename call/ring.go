@@ -28,7 +28,7 @@ func (c *Call) rang(now time.Time, ev Rang) {
 	case ev.SDP && c.Plan.EarlyMedia && c.Heard == 0:
 		c.Heard = a.ID
 		c.do(Early{Attempt: a.ID})
-	case ringing && !c.Rung && (ev.Code == 180 || c.Heard != a.ID): // a 183 that is repeated says nothing new to whom hears it
+	case ringing && !c.Rung && (ev.Code == 180 || c.RingAt.IsZero()): // a 183 after early media that rang says nothing new
 		c.Rung = true
 		c.do(Ring{})
 	default:
