@@ -36,6 +36,8 @@ func fill(v reflect.Value, n int) {
 	switch {
 	case v.Type() == reflect.TypeFor[time.Time]():
 		v.Set(reflect.ValueOf(epoch.Add(time.Duration(n) * time.Nanosecond)))
+	case v.Type() == reflect.TypeFor[policy.Class]():
+		v.Set(reflect.ValueOf(policy.Test))
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() {
