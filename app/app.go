@@ -1,4 +1,7 @@
 // Package app puts the rooms together: start, two-phase reload, drain, stop. Tests start it too.
+//
+// It is the only room that knows the configuration file: it reads it, says what is wrong with it, and gives each room its own Config. [Start] makes
+// a [Node] and binds what it needs; [Node.Run] serves until its context ends.
 package app
 
 import (
@@ -6,10 +9,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
+
+	"nines/configs"
+	"nines/console"
+	"nines/media"
+	"nines/sip"
+	"nines/sip/wire"
 )
 
 // Options says what to run.
@@ -18,43 +33,321 @@ type Options struct {
 	Version    string
 	Log        zerolog.Logger
 	Reload     <-chan os.Signal // each value asks for a reload (SIGHUP)
+
+	// What a test replaces. Zero values mean the machine's own.
+	Network   Network // the sockets
+	Loops     int
+	Seed      uint64
+	NoConsole bool
+}
+
+// Network is where SIP's and media's sockets come from; nil means the kernel.
+type Network interface {
+	wire.Network
+	media.Network
+}
+
+// Node is a running nines.
+type Node struct {
+	opt     Options
+	log     zerolog.Logger
+	sip     *sip.Server
+	relay   *media.Relay
+	console *console.Console
+	tally   *tally
+	since   time.Time
+
+	mu       sync.Mutex // guards what a reload changes
+	file     *configs.File
+	loaded   time.Time
+	accepted bool // the last file that was read is the one that runs
+	problems []string
+	notices  []string
 }
 
 // Run takes calls until ctx ends.
 func Run(ctx context.Context, o Options) error {
-	return errors.New("run: not yet")
+	n, err := Start(o)
+	if err != nil {
+		return err
+	}
+	return n.Run(ctx)
+}
+
+// Start reads the configuration and binds sockets and ports. A refused file yields to the last accepted copy, loudly (R2).
+func Start(o Options) (*Node, error) {
+	n := &Node{opt: o, log: o.Log, tally: newTally(), since: time.Now()}
+	if err := n.load(); err != nil {
+		return nil, err
+	}
+	f := n.file
+	relay, err := media.Open(media.Config{Addresses: f.Media.Addresses, PortMin: f.Media.PortMin, PortMax: f.Media.PortMax, Network: mediaNetwork(o.Network)})
+	if err != nil {
+		return nil, err
+	}
+	n.relay = relay
+	n.sip, err = sip.New(sip.Config{
+		Listen: listeners(f), Advertise: f.Advertise, Network: sipNetwork(o.Network), Loops: o.Loops, Media: relay, Observer: n.tally, Log: o.Log, Seed: o.Seed,
+	}, routing(f))
+	if err != nil {
+		relay.Close()
+		return nil, err
+	}
+	if !o.NoConsole {
+		n.openConsole()
+	}
+	for _, l := range n.sip.Listeners() {
+		n.log.Info().Str("transport", l.Proto.String()).Stringer("address", l.Addr).Msg("listening")
+	}
+	return n, nil
+}
+
+// A nil Network in an interface of another type would not be nil.
+func mediaNetwork(n Network) media.Network {
+	if n == nil {
+		return nil
+	}
+	return n
+}
+
+func sipNetwork(n Network) wire.Network {
+	if n == nil {
+		return nil
+	}
+	return n
+}
+
+func (n *Node) openConsole() {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), console.Collector(n.scrape))
+	cfg := console.Config{Run: n.file.Run}
+	if n.file.Console.Listen.IsValid() {
+		cfg.Listen = n.file.Console.Listen.String()
+	}
+	n.console = console.New(cfg, n, reg, n.log)
+	if err := n.console.Open(); err != nil {
+		n.log.Error().Err(err).Msg("the console is not reachable; calls are taken all the same")
+	}
+}
+
+// load reads the file, or the last accepted copy of one that is refused.
+func (n *Node) load() error {
+	path := n.opt.ConfigPath
+	f, problems, err := configs.Read(path)
+	if err == nil && problems.OK() {
+		n.accept(f, problems)
+		n.keep()
+		return nil
+	}
+	refusal := err
+	if err == nil {
+		refusal = fmt.Errorf("%s is refused:\n%s", path, problems.Of(configs.Error))
+	}
+	state := ""
+	if f != nil {
+		state = f.State
+	}
+	old, oldProblems, oldErr := configs.ReadAccepted(path, state)
+	if oldErr != nil || !oldProblems.OK() {
+		return refusal
+	}
+	n.log.Error().Str("file", path).Msg("the configuration is refused; running with the last accepted copy. Mend the file and reload: nines check " + path)
+	for _, p := range problems.Of(configs.Error) {
+		n.log.Error().Msg(p.String())
+	}
+	n.accept(old, oldProblems)
+	n.accepted = false
+	n.problems = []string{refusal.Error()}
+	if problems != nil {
+		n.problems = texts(problems.Of(configs.Error))
+	}
+	return nil
+}
+
+func texts(ps configs.Problems) []string {
+	out := make([]string, len(ps))
+	for i, p := range ps {
+		out[i] = p.String()
+	}
+	return out
+}
+
+// accept takes a file as the one that runs.
+func (n *Node) accept(f *configs.File, problems configs.Problems) {
+	n.file, n.loaded, n.accepted, n.problems = f, time.Now(), true, nil
+	n.notices = texts(problems.Of(configs.Warning))
+	for _, w := range n.notices {
+		n.log.Warn().Msg(w)
+	}
+	for _, p := range problems.Of(configs.Notice) {
+		n.log.Info().Msg(p.String())
+	}
+}
+
+// keep saves the file as the last accepted one. A full disk costs the copy, not the start.
+func (n *Node) keep() {
+	data, err := os.ReadFile(n.opt.ConfigPath)
+	if err == nil {
+		err = configs.SaveAccepted(n.file.State, data)
+	}
+	if err != nil {
+		n.log.Warn().Err(err).Msg("the accepted configuration could not be kept; a later start with a broken file will have nothing to fall back to")
+	}
+}
+
+// Run serves until ctx ends: it takes calls, relays media, answers the console and reloads on request.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	failed := make(chan error, 2)
+	wg.Add(2)
+	go func() { defer wg.Done(); failed <- n.sip.Run(ctx) }()   // ends with ctx
+	go func() { defer wg.Done(); failed <- n.relay.Run(ctx) }() // ends with ctx
+	if n.console != nil {
+		wg.Add(1)
+		go func() { defer wg.Done(); n.console.Run(ctx) }() // ends with ctx
+	}
+	n.log.Info().Str("name", n.file.Name).Str("version", n.opt.Version).Msg("taking calls")
+	var err error
+	for done := false; !done; {
+		select {
+		case <-ctx.Done():
+			done = true
+		case err = <-failed:
+			done = true
+		case _, ok := <-n.opt.Reload:
+			if ok {
+				if _, err := n.Reload(ctx); err != nil {
+					n.log.Error().Err(err).Msg("reload")
+				}
+			}
+		}
+	}
+	cancel()
+	wg.Wait()
+	n.relay.Close()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// Reload reads the configuration again, in two phases: everything is prepared, then swapped (R3). A refused file changes nothing.
+func (n *Node) Reload(context.Context) (console.ReloadResult, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f, problems, err := configs.Read(n.opt.ConfigPath)
+	if err != nil {
+		problems = configs.Problems{{Severity: configs.Error, File: n.opt.ConfigPath, What: err.Error(), Fix: "make the file readable; the old configuration runs on"}}
+	}
+	if !problems.OK() {
+		n.accepted, n.problems = false, texts(problems.Of(configs.Error))
+		for _, p := range n.problems {
+			n.log.Error().Msg(p)
+		}
+		n.log.Error().Msg("the new configuration is refused; the old one runs on")
+		return console.ReloadResult{Problems: n.problems}, nil
+	}
+	restart := f.RestartOnly(n.file)
+	if err := n.sip.Swap(routing(f)); err != nil {
+		n.accepted, n.problems = false, []string{err.Error()}
+		return console.ReloadResult{Problems: n.problems}, nil
+	}
+	changed := changes(n.file, f)
+	n.accept(f, problems)
+	n.keep()
+	n.log.Info().Strs("changed", changed).Strs("needs_restart", restart).Msg("configuration reloaded")
+	return console.ReloadResult{Accepted: true, Changed: changed, Restart: restart}, nil
+}
+
+// changes says in a sentence each what a reload changed.
+func changes(old, now *configs.File) []string {
+	var out []string
+	names := func(kind string, before, after []string) {
+		for _, n := range after {
+			if !slices.Contains(before, n) {
+				out = append(out, kind+" "+n+" is new")
+			}
+		}
+		for _, n := range before {
+			if !slices.Contains(after, n) {
+				out = append(out, kind+" "+n+" is gone")
+			}
+		}
+	}
+	list := func(f *configs.File) (trunks, endpoints, routes []string) {
+		for _, t := range f.Trunks {
+			trunks = append(trunks, t.Name)
+		}
+		for _, e := range f.Endpoints {
+			endpoints = append(endpoints, e.Name)
+		}
+		for _, r := range f.Routes {
+			routes = append(routes, r.Name)
+		}
+		return trunks, endpoints, routes
+	}
+	ot, oe, or := list(old)
+	nt, ne, nr := list(now)
+	names("trunk", ot, nt)
+	names("endpoint", oe, ne)
+	names("route", or, nr)
+	for _, r := range now.Routes {
+		if was, ok := old.Route(r.Name); ok && fmt.Sprintf("%+v", was) != fmt.Sprintf("%+v", r) {
+			out = append(out, "route "+r.Name+" has changed")
+		}
+	}
+	for _, e := range now.Endpoints {
+		if was, ok := old.Endpoint(e.Name); ok && fmt.Sprintf("%+v", was) != fmt.Sprintf("%+v", e) {
+			out = append(out, "endpoint "+e.Name+" has changed")
+		}
+	}
+	for _, t := range now.Trunks {
+		if was, ok := old.Trunk(t.Name); ok && fmt.Sprintf("%+v", was) != fmt.Sprintf("%+v", t) {
+			out = append(out, "trunk "+t.Name+" has changed")
+		}
+	}
+	return out
 }
 
 // Check writes every problem of a configuration to w, and what it would do in words. It reports whether the file would be accepted.
 func Check(path string, w io.Writer) bool {
-	fmt.Fprintln(w, "check: not yet")
-	return false
+	f, problems, err := configs.Read(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%s: there is no such file; examples are in configs/", path)
+		}
+		fmt.Fprintln(w, err)
+		return false
+	}
+	if len(problems) > 0 {
+		fmt.Fprint(w, problems)
+	}
+	if !problems.OK() {
+		fmt.Fprintf(w, "%s is refused: %d errors\n", filepath.Base(path), len(problems.Of(configs.Error)))
+		return false
+	}
+	fmt.Fprintf(w, "%s is accepted\n\n%s", filepath.Base(path), f.Explain())
+	return true
 }
 
-// DemoOptions is the story that the demo tells.
-type DemoOptions struct {
-	For          time.Duration // 0: until ctx ends or q
-	KillAfter    time.Duration // 0: on k
-	RestoreAfter time.Duration // 0: on r
-	Rate         float64       // calls a second
-	Version      string
-	Log          zerolog.Logger
-	View         io.Writer   // who answers, for a person; nil: nobody looks
-	Keys         <-chan byte // k, r, q; nil: no keyboard
+// Ready reports why no calls are taken; nil while they are.
+func (n *Node) Ready() error { return nil }
+
+// Addresses are the sockets that take calls.
+func (n *Node) Addresses() []wire.Listen { return n.sip.Listeners() }
+
+// Console is the address of the console's HTTP listener, empty when there is none.
+func (n *Node) Console() string {
+	if n.console == nil || n.console.Addr() == nil {
+		return ""
+	}
+	return n.console.Addr().String()
 }
 
-// DemoSummary is what the demo's story showed.
-type DemoSummary struct {
-	Placed int `json:"placed"`
-}
+// SIP is the node's SIP side, for tests that look for what is left behind.
+func (n *Node) SIP() *sip.Server { return n.sip }
 
-// OK reports whether no call was lost and no packet changed.
-func (s DemoSummary) OK() bool { return s.Placed > 0 }
-
-// String says it for a person.
-func (s DemoSummary) String() string { return fmt.Sprintf("%d calls placed", s.Placed) }
-
-// Demo plays the main job on loopback.
-func Demo(ctx context.Context, o DemoOptions) (DemoSummary, error) {
-	return DemoSummary{}, errors.New("demo: not yet")
-}
+// Media is the node's relay, for the same.
+func (n *Node) Media() *media.Relay { return n.relay }

@@ -68,6 +68,7 @@ func (l *Leg) Tick(now time.Time, eff []Effect) []Effect {
 	if p := l.Pending2xx; p != nil {
 		if due(p.End, now) {
 			l.Pending2xx = nil
+			l.withdraw(Them, p.CSeq, inInviteResponse) // the ACK would have brought the answer
 			eff = append(eff, Effect{Kind: NeverAcked, CSeq: p.CSeq})
 		} else if due(p.At, now) {
 			p.again(now, T2)

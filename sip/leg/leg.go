@@ -15,7 +15,11 @@
 // It never hangs up: that a 2xx is not ACKed or a session timer has run out it only says.
 package leg
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Timers of RFC 3261 table 4, as far as a leg repeats things.
 const (
@@ -161,8 +165,14 @@ func (l *Leg) Fork() *Leg {
 }
 
 // End says that the dialog is over: a BYE came or went, or nobody is there. Nothing is repeated or due any more; ACKs are kept for a 2xx that repeats.
+//
+// Our INVITE that was cancelled or timed out stays open here: a 200 that crosses makes the dialog all the same, and [Leg.Response] says Answered.
 func (l *Leg) End() {
+	waiting := !l.UAS && l.State == Early
 	l.State = Ended
+	if waiting {
+		return
+	}
 	l.Pending2xx, l.Reliable = nil, nil
 	l.Timer.RefreshAt, l.Timer.ExpiresAt, l.RetryAt = time.Time{}, time.Time{}, time.Time{}
 	l.OurInvite.Open, l.TheirInvite.Open, l.OurUpdate.Open, l.TheirUpdate.Open = false, false, false, false
@@ -181,12 +191,7 @@ func (l *Leg) Allows(method string) bool {
 func (l *Leg) Supports(option string) bool { return contains(l.Supported, option) }
 
 func contains(list []string, what string) bool {
-	for _, s := range list {
-		if s == what {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, what) })
 }
 
 // learn keeps what the peer says of itself; a message without the header changes nothing.

@@ -8,7 +8,8 @@ type Repeat struct {
 	Data  []byte        `json:"data,omitzero"`
 	At    time.Time     `json:"at,omitzero"` // when it is repeated next
 	Every time.Duration `json:"every,omitzero"`
-	End   time.Time     `json:"end,omitzero"` // when to give up
+	End   time.Time     `json:"end,omitzero"`   // when to give up
+	First bool          `json:"first,omitzero"` // a 2xx: it is the one that made the dialog
 }
 
 // Reliable is our reliable provisional that waits for its PRACK, and those that wait for it (RFC 3262 §3).

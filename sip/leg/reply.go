@@ -15,6 +15,7 @@ type Reply struct {
 // Sending is what becomes of a response of ours.
 type Sending struct {
 	Wait   bool    // not now: it comes from Pracked as a Resend, when the one before has its PRACK
+	Late   bool    // there is nothing to answer any more: don't send it
 	SDP    Meaning // what its session description is
 	Undone bool    // an offer came to nothing; Leg.Sent and Leg.Received are what they were before it
 }
@@ -29,7 +30,7 @@ func (l *Leg) Reply(now time.Time, r Reply) Sending {
 	switch r.Method {
 	case "INVITE":
 		if r.CSeq != l.TheirInvite.CSeq || !l.TheirInvite.Open {
-			return Sending{}
+			return Sending{Late: true}
 		}
 		switch {
 		case r.Code < 200:
@@ -49,16 +50,16 @@ func (l *Leg) Reply(now time.Time, r Reply) Sending {
 // ring is a provisional response to their INVITE.
 func (l *Leg) ring(now time.Time, r Reply) Sending {
 	if r.RSeq == 0 {
-		if r.SDP == nil || r.Code == 100 {
+		switch {
+		case r.SDP == nil:
 			return Sending{}
-		}
-		l.Offer.Frozen = true
-		if l.TheirInvite.Dealt && l.Offer.By != Them {
+		case l.Offer.By == Them && l.Offer.In == inInvite:
+			l.Sent, l.Offer.Shown, l.Offer.Frozen = r.SDP, true, true
+			return Sending{SDP: Preview}
+		case l.TheirInvite.Dealt:
 			return Sending{SDP: Again}
 		}
-		l.Sent = r.SDP
-		l.Offer.Shown = l.Offer.By == Them
-		return Sending{SDP: Preview}
+		return Sending{SDP: Preview} // of a late offer: it binds nobody yet
 	}
 	s := Sending{SDP: l.inResponse(r.CSeq, r.SDP), Wait: !l.sentReliable(now, r)}
 	if r.SDP != nil {
@@ -89,15 +90,16 @@ func (l *Leg) accept(now time.Time, r Reply) Sending {
 	if r.SDP == nil {
 		s.Undone = l.unanswered(Them, r.CSeq, inInvite)
 	}
+	first := l.State == Early
 	l.State = Confirmed
-	l.TheirInvite.Open = false
+	l.TheirInvite.Open, l.Offer.Frozen = false, false
 	if l.TheirInvite.Contact != "" {
 		l.Target, l.TheirInvite.Contact = l.TheirInvite.Contact, ""
 	}
 	if l.Reliable != nil {
 		l.Reliable.stop()
 	}
-	l.Pending2xx = &Repeat{CSeq: r.CSeq, Data: r.Data, At: now.Add(T1), Every: T1, End: now.Add(linger)}
+	l.Pending2xx = &Repeat{CSeq: r.CSeq, Data: r.Data, At: now.Add(T1), Every: T1, End: now.Add(linger), First: first}
 	return s
 }
 
@@ -112,7 +114,7 @@ func (l *Leg) unanswered(by Party, cseq uint32, in Carrier) (undone bool) {
 
 // refuse is a final refusal of their INVITE. Of a re-INVITE nothing remains; of the first one no dialog.
 func (l *Leg) refuse(r Reply) Sending {
-	l.TheirInvite.Open, l.TheirInvite.Contact = false, ""
+	l.TheirInvite.Open, l.TheirInvite.Contact, l.Offer.Frozen = false, "", false
 	undone := l.withdraw(Them, r.CSeq, inInvite, inInviteResponse)
 	if l.Reliable != nil {
 		l.Reliable.stop()
@@ -124,7 +126,10 @@ func (l *Leg) refuse(r Reply) Sending {
 }
 
 func (l *Leg) replyUpdate(r Reply) Sending {
-	if !l.TheirUpdate.Open || r.CSeq != l.TheirUpdate.CSeq || r.Code < 200 {
+	if !l.TheirUpdate.Open || r.CSeq != l.TheirUpdate.CSeq {
+		return Sending{Late: true}
+	}
+	if r.Code < 200 {
 		return Sending{}
 	}
 	l.TheirUpdate.Open = false

@@ -25,6 +25,8 @@ var (
 	ErrBusy = errors.New("another exchange is open")
 	// ErrUnacked: a BYE must wait for the ACK of our 2xx, or for NeverAcked (RFC 3261 §15).
 	ErrUnacked = errors.New("our 2xx has no ACK yet")
+	// ErrEarly: who was called refuses the INVITE instead of sending a BYE (RFC 3261 §15).
+	ErrEarly = errors.New("the dialog is early and the peer's")
 )
 
 // Request numbers a request of ours and notes it. sdp is the session description that it will carry, nil for none: in INVITE, UPDATE and PRACK it is an offer,
@@ -51,13 +53,17 @@ func (l *Leg) Request(method string, sdp []byte) (Line, error) {
 
 // Ack is the line of the ACK for a 2xx to our INVITE (RFC 3261 §13.2.2.4). sdp is the answer, when the 2xx was an offer. Give the bytes to [Leg.KeepAck].
 func (l *Leg) Ack(cseq uint32, sdp []byte) Line {
-	if sdp != nil && l.Offer.By == Them && l.Offer.In == inInviteResponse && l.Offer.CSeq == cseq {
+	switch {
+	case l.Offer.By != Them || l.Offer.In != inInviteResponse || l.Offer.CSeq != cseq:
+	case sdp != nil:
 		l.ourAnswer(sdp)
+	default:
+		l.withdraw(Us, cseq, inInviteResponse) // we owe an answer and have none: what counted before still does
 	}
 	return l.line("ACK", cseq)
 }
 
-// May says whether a request may be sent now: nil, or one of ErrEnded, ErrBusy and ErrUnacked. It is what [Leg.Request] asks.
+// May says whether a request may be sent now: nil, or one of the reasons above. It is what [Leg.Request] asks.
 func (l *Leg) May(method string, offer bool) error { return l.may(method, offer) }
 
 func (l *Leg) may(method string, offer bool) error {
@@ -80,7 +86,10 @@ func (l *Leg) may(method string, offer bool) error {
 			return ErrBusy
 		}
 	case "BYE":
-		if l.UAS && l.Pending2xx != nil {
+		switch {
+		case l.UAS && l.State == Early:
+			return ErrEarly
+		case l.UAS && l.Pending2xx != nil && l.Pending2xx.First:
 			return ErrUnacked
 		}
 	}
@@ -156,8 +165,9 @@ func (l *Leg) Receive(in Incoming, dice uint32) Decision {
 		return Decision{Code: 481}
 	case in.CSeq >= maxCSeq:
 		return Decision{Code: 400}
-	case l.Heard && in.CSeq <= l.RemoteCSeq:
-		// RFC 3261 §12.2.2. The same number again is no repetition, that would have found its transaction.
+	case l.Heard && (in.CSeq < l.RemoteCSeq || in.CSeq == l.RemoteCSeq && in.Method != "BYE"):
+		// RFC 3261 §12.2.2. The same number again is no repetition, that would have found its transaction; only a BYE is taken even so, because
+		// a peer that has hung up is gone, whatever its numbers say.
 		return Decision{Code: 500}
 	}
 	l.RemoteCSeq, l.Heard = in.CSeq, true

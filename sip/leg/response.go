@@ -83,7 +83,11 @@ func (l *Leg) rang(r Response) Outcome {
 		l.TheirRSeq = r.RSeq
 		out.RAck = RAck{r.RSeq, r.CSeq, "INVITE"}
 	}
-	l.establish(r)
+	if l.State != Confirmed {
+		l.establish(r)
+	} else if r.RSeq != 0 {
+		l.refresh(r.Contact) // RFC 6141 §4.3: of a re-INVITE only what arrives for sure moves the target
+	}
 	if r.RSeq != 0 {
 		out.SDP = l.heardSDP(r)
 	} else if r.SDP != nil {
@@ -121,8 +125,8 @@ func (l *Leg) heardSDP(r Response) Meaning {
 // answered is a 2xx to our INVITE. It makes the dialog, whatever we thought of it before: a 200 that crossed our CANCEL has to be ACKed and hung up.
 func (l *Leg) answered(now time.Time, r Response) Outcome {
 	first := l.OurInvite.Open && l.OurInvite.CSeq == r.CSeq
-	if l.State != Confirmed && !l.ackedOnce(r.CSeq) && r.CSeq == l.OurInvite.CSeq {
-		first = true
+	if l.State != Confirmed && l.OurInvite.CSeq != 0 && r.CSeq == l.OurInvite.CSeq && l.ReAck(r.CSeq) == nil {
+		first = true // it was refused, or reported as silent, before
 	}
 	sameTag := l.RemoteTag == "" || r.ToTag == l.RemoteTag
 	if !first {
@@ -153,8 +157,6 @@ func (l *Leg) answered(now time.Time, r Response) Outcome {
 	}
 	return out
 }
-
-func (l *Leg) ackedOnce(cseq uint32) bool { return l.ReAck(cseq) != nil }
 
 // retag leaves the early dialog for that of the fork which answered: what the first had agreed is void (RFC 3261 §13.2.2.4).
 func (l *Leg) retag() {

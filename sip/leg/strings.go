@@ -1,6 +1,9 @@
 package leg
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // pack moves strings into one new piece of memory, so that a leg keeps no message alive and costs one allocation for all of them.
 func pack(parts ...*string) {
@@ -44,16 +47,14 @@ var known = func() map[string]string {
 	return m
 }()
 
+// mostNames is how many names a peer may tell us: a leg stays lean whatever comes.
+const mostNames = 32
+
 // internAll copies a list of names; had is returned when it says the same already.
 func internAll(had, list []string) []string {
-	if len(had) == len(list) {
-		same := true
-		for i := range list {
-			same = same && had[i] == list[i]
-		}
-		if same {
-			return had
-		}
+	list = list[:min(len(list), mostNames)]
+	if slices.Equal(had, list) && had != nil {
+		return had
 	}
 	out := make([]string, len(list))
 	for i, s := range list {

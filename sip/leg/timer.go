@@ -81,14 +81,14 @@ func (l *Leg) TooBrief(asked Session) bool {
 func (l *Leg) GrantTimer(now time.Time, asked Session) (granted Session, require bool) {
 	knows := l.Supports("timer")
 	granted.Expires = asked.Expires
-	if granted.Expires == 0 && knows {
-		granted.Expires = l.Timer.Want
+	if granted.Expires == 0 && knows && l.Timer.Want > 0 {
+		granted.Expires = max(l.Timer.Want, asked.Min, l.Timer.Floor, MinSE)
 	}
-	if granted.Expires == 0 {
+	if granted.Expires < MinSE {
+		// Nothing was asked, or less than RFC 4028 §4 allows. We may not grant more than was asked (§9), so this session does not expire.
 		l.TimerAnswered(now, Session{})
 		return Session{}, false
 	}
-	granted.Expires = max(granted.Expires, asked.Min, l.Timer.Floor, MinSE)
 	granted.Refresher = RefresherUAS // a peer that does not know timers cannot refresh
 	if knows && asked.Refresher != RefresherUAS {
 		granted.Refresher = RefresherUAC // nobody said: the one who wants it does it
@@ -99,6 +99,7 @@ func (l *Leg) GrantTimer(now time.Time, asked Session) (granted Session, require
 
 // startTimer starts an interval anew. RFC 4028 §10: refresh at half of it; give up the smaller of 32 s and a third before its end.
 func (l *Leg) startTimer(now time.Time, expires time.Duration, ours bool) {
+	expires = max(expires, MinSE)
 	t := &l.Timer
 	t.Expires, t.Ours, t.RefreshAt = expires, ours, time.Time{}
 	if ours {

@@ -100,7 +100,7 @@ func (t *Table[F]) invite2xx(at int64, e *entry[F]) Verdict {
 	case Trying, Proceeding, Expired:
 		t.enter(e, Accepted)
 		e.data, e.again, e.end = nil, never, at+int64(t.linger)
-		t.dropCancel(e)
+		t.hush(at, e)
 	case Completed:
 		// A fork that answers after another's refusal came through. The ACK of the refusal stays.
 		e.end = max(e.end, at+int64(t.linger))
@@ -119,7 +119,7 @@ func (t *Table[F]) inviteRefused(at int64, e *entry[F], eff []Effect[F]) (v Verd
 	case Trying, Proceeding, Expired:
 		t.enter(e, Completed)
 		e.data, e.again, e.end = nil, never, at+int64(t.linger)
-		t.dropCancel(e)
+		t.hush(at, e)
 		if e.late {
 			return Late, true, eff
 		}
@@ -199,8 +199,21 @@ func (t *Table[F]) cancelNow(at int64, e *entry[F], eff []Effect[F]) []Effect[F]
 	return t.begin(at, cancelKey(e.key), client, e.owner, e.flow, e.reliable, msg, t.linger, true, eff)
 }
 
-func (t *Table[F]) dropCancel(e *entry[F]) {
-	if e.cancelled {
-		delete(t.cancels, e.key)
+// hush ends the CANCEL of an INVITE that has its final response: one that waits is not sent, one on its way is not repeated.
+func (t *Table[F]) hush(at int64, e *entry[F]) {
+	if !e.cancelled {
+		return
 	}
+	delete(t.cancels, e.key)
+	place, c := t.find(cancelKey(e.key))
+	if c == nil || !c.state.unanswered() {
+		return
+	}
+	if c.reliable {
+		t.free(place, c)
+		return
+	}
+	t.enter(c, Completed)
+	c.data, c.again, c.end = nil, never, at+int64(t.timers.T4)
+	t.arm(at, place, c)
 }

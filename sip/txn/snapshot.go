@@ -15,7 +15,7 @@ type Snapshot struct {
 	Rang     bool      `json:"rang,omitempty"`   // client: a provisional response came
 	Data     []byte    `json:"data,omitempty"`   // client: the request, until the first provisional; server: the last response
 	Asked    bool      `json:"asked,omitempty"`  // client: a CANCEL was asked for
-	Cancel   []byte    `json:"cancel,omitempty"` // client: the CANCEL that waits for the first provisional
+	Cancel   []byte    `json:"cancel,omitempty"` // client: the CANCEL, until somebody answers it
 	End      time.Time `json:"end"`              // when it gives up
 }
 
@@ -25,9 +25,15 @@ func (t *Table[F]) Save(key Key) (Snapshot, bool) {
 	if e == nil || e.role != inviteClient && e.role != inviteServer || !e.state.unanswered() {
 		return Snapshot{}, false
 	}
+	cancel := t.cancels[key]
+	if e.cancelled && e.rang {
+		if _, c := t.find(cancelKey(key)); c != nil && c.state.unanswered() {
+			cancel = c.data
+		}
+	}
 	return Snapshot{
 		Key: e.key, Owner: e.owner, State: e.state, Reliable: e.reliable, Rang: e.rang, Data: e.data,
-		Asked: e.cancelled, Cancel: t.cancels[key], End: t.epoch.Add(time.Duration(e.end)),
+		Asked: e.cancelled, Cancel: cancel, End: t.epoch.Add(time.Duration(e.end)),
 	}, true
 }
 
@@ -69,6 +75,9 @@ func (t *Table[F]) Restore(now time.Time, s Snapshot, flow F, eff []Effect[F]) (
 			e.every = t.timers.T1
 			e.again = at + int64(e.every)
 		}
+	}
+	if e.rang {
+		eff = t.cancelNow(at, e, eff)
 	}
 	t.arm(at, place, e)
 	return eff, nil

@@ -46,12 +46,8 @@ func Parse(data []byte) (*Message, error) {
 	return m, nil
 }
 
-func trimFront(s string) string {
-	for s != "" && blank(s[0]) {
-		s = s[1:]
-	}
-	return s
-}
+// trimFront drops what stands before a start line in datagrams: line breaks, blanks, NULs of somebody's keep-alive.
+func trimFront(s string) string { return strings.TrimLeft(s, "\r\n\t \x00") }
 
 type headState uint8
 
@@ -129,7 +125,7 @@ func appendUnfolded(b []byte, value string) []byte {
 		}
 		b = append(b, strings.TrimRight(value[:i], " \t")...)
 		b = append(b, ' ')
-		value = trimFront(value[i:])
+		value = strings.TrimLeft(value[i:], "\r\n\t ")
 	}
 }
 

@@ -1,0 +1,145 @@
+package app
+
+import (
+	"sync"
+	"time"
+
+	"nines/console"
+	"nines/health"
+	"nines/policy"
+)
+
+// tally is what the loops tell while calls are made. It is a mutex and some maps: a few hundred nanoseconds a call.
+type tally struct {
+	mu       sync.Mutex
+	routes   map[policy.RouteName]*routeTally
+	trunks   map[policy.TrunkName]*trunkTally
+	attempts map[attemptKey]uint64
+	probes   map[probeKey]uint64
+	rtt      map[health.EndpointName]time.Duration
+	setup    map[policy.Class]*console.Histogram
+}
+
+type routeTally struct {
+	class                      policy.Class
+	active, talking            int
+	answered, refused, cleared uint64
+}
+
+type trunkTally struct {
+	active int
+	seen   time.Time
+}
+
+type attemptKey struct {
+	endpoint policy.EndpointName
+	outcome  string
+}
+
+type probeKey struct {
+	endpoint health.EndpointName
+	outcome  health.Outcome
+}
+
+func newTally() *tally {
+	return &tally{
+		routes: map[policy.RouteName]*routeTally{}, trunks: map[policy.TrunkName]*trunkTally{}, attempts: map[attemptKey]uint64{},
+		probes: map[probeKey]uint64{}, rtt: map[health.EndpointName]time.Duration{}, setup: map[policy.Class]*console.Histogram{},
+	}
+}
+
+func (t *tally) route(name policy.RouteName) *routeTally {
+	r := t.routes[name]
+	if r == nil {
+		r = &routeTally{}
+		t.routes[name] = r
+	}
+	return r
+}
+
+func (t *tally) trunk(name policy.TrunkName) *trunkTally {
+	tr := t.trunks[name]
+	if tr == nil {
+		tr = &trunkTally{}
+		t.trunks[name] = tr
+	}
+	return tr
+}
+
+// CallBegan implements sip.Observer.
+func (t *tally) CallBegan(trunk policy.TrunkName, route policy.RouteName) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.route(route).active++
+	t.trunk(trunk).active++
+}
+
+// CallAnswered implements sip.Observer.
+func (t *tally) CallAnswered(route policy.RouteName, class policy.Class, _ policy.EndpointName, setup time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.route(route)
+	r.class = class
+	r.answered++
+	r.talking++
+	h := t.setup[class]
+	if h == nil {
+		h = &console.Histogram{Bounds: console.SetupBuckets, Counts: make([]uint64, len(console.SetupBuckets)+1)}
+		t.setup[class] = h
+	}
+	s := setup.Seconds()
+	i := 0
+	for i < len(h.Bounds) && s > h.Bounds[i] {
+		i++
+	}
+	h.Counts[i]++
+	h.Sum += s
+}
+
+// CallFailed implements sip.Observer.
+func (t *tally) CallFailed(route policy.RouteName, class policy.Class, code int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.route(route)
+	r.class = class
+	if code == 487 {
+		r.cleared++
+	} else {
+		r.refused++
+	}
+}
+
+// CallOver implements sip.Observer.
+func (t *tally) CallOver(trunk policy.TrunkName, route policy.RouteName, answered bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.route(route).active--
+	if answered {
+		t.route(route).talking--
+	}
+	t.trunk(trunk).active--
+}
+
+// Attempted implements sip.Observer.
+func (t *tally) Attempted(endpoint policy.EndpointName, outcome string) {
+	t.mu.Lock()
+	t.attempts[attemptKey{endpoint, outcome}]++
+	t.mu.Unlock()
+}
+
+// Probed implements sip.Observer.
+func (t *tally) Probed(p health.Probe) {
+	t.mu.Lock()
+	t.probes[probeKey{p.Endpoint, p.Outcome}]++
+	if p.RTT > 0 {
+		t.rtt[p.Endpoint] = p.RTT
+	}
+	t.mu.Unlock()
+}
+
+// Heard implements sip.Observer.
+func (t *tally) Heard(trunk policy.TrunkName) {
+	t.mu.Lock()
+	t.trunk(trunk).seen = time.Now()
+	t.mu.Unlock()
+}

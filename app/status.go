@@ -1,0 +1,179 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"nines/configs"
+	"nines/console"
+	"nines/health"
+	"nines/policy"
+	"nines/sip/wire"
+)
+
+// Status says how the node is.
+func (n *Node) Status() console.Status {
+	now := time.Now()
+	n.mu.Lock()
+	f, loaded, accepted, problems, notices := n.file, n.loaded, n.accepted, n.problems, n.notices
+	n.mu.Unlock()
+	c := n.sip.Counters()
+	m := n.relay.Stats()
+	st := console.Status{
+		Name: f.Name, Version: console.Version{Version: n.opt.Version, Go: runtime.Version()}, Since: n.since,
+		UptimeSeconds: int64(now.Sub(n.since).Seconds()), Ready: true, FastPath: "userspace",
+		Config:  console.ConfigStatus{Path: n.opt.ConfigPath, Loaded: loaded, Accepted: accepted, Problems: problems},
+		Ports:   console.PortStatus{Range: fmt.Sprintf("%d-%d", f.Media.PortMin, f.Media.PortMax), Used: m.InUse, Free: m.Free},
+		Media:   console.MediaStatus{Streams: m.InUse, Packets: m.Packets, Bytes: m.Bytes, Dropped: map[string]uint64{"foreign": m.Foreign, "unaimed": m.NoPeer, "send": m.Failed}},
+		Notices: append([]string(nil), notices...),
+		SIP: console.SIPStatus{
+			Received: c.Wire.Received, Sent: c.Wire.Sent, Salvaged: c.Malformed, Connections: int(c.Wire.StreamsOpen),
+			Dropped: map[string]uint64{
+				"garbage": c.Garbage + c.Wire.Garbage, "unknown_source": c.Unknown + c.Wire.NotAccepted, "too_large": c.Wire.TooLarge,
+				"stray": c.Stray, "queue_full": c.Overflow,
+			},
+		},
+	}
+	if f.Media.FastPath == configs.FastPathRequire {
+		st.FastPathReason = "this version relays in userspace only"
+		st.Notices = append(st.Notices, "media.fast_path: require cannot be met: this version relays in userspace only; calls are not affected")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if r, err := n.sip.Residue(ctx); err == nil {
+		st.SIP.Transactions = r.Transactions
+	}
+	for _, l := range n.sip.Listeners() {
+		st.Listen = append(st.Listen, lower(l.Proto)+"://"+l.Addr.String())
+	}
+	n.endpoints(ctx, &st, f)
+	n.tallied(&st, f)
+	st.Calls.Placed, st.Calls.Answered, st.Calls.Refused, st.Calls.Cleared = c.Calls, c.Answered, c.Rejected, c.Cancelled
+	st.Calls.Total, st.Calls.Talking = int(c.Active), int(c.Talking)
+	st.Calls.Ringing = max(int(c.Active-c.Talking), 0)
+	if c.NoPorts > 0 {
+		st.Notices = append(st.Notices, fmt.Sprintf("%d times there was no media port for a call, and its audio went past us: widen media.ports", c.NoPorts))
+	}
+	if c.Panics > 0 {
+		st.Notices = append(st.Notices, fmt.Sprintf("%d messages or timers met a fault of ours; the log has the details", c.Panics))
+	}
+	return st
+}
+
+func lower(p wire.Proto) string {
+	switch p {
+	case wire.UDP:
+		return "udp"
+	case wire.TCP:
+		return "tcp"
+	case wire.TLS:
+		return "tls"
+	}
+	return "?"
+}
+
+// endpoints fills in what is believed of each endpoint, in the order of the file.
+func (n *Node) endpoints(ctx context.Context, st *console.Status, f *configs.File) {
+	said := map[string]health.Explanation{}
+	if all, err := n.sip.Explain(ctx); err == nil {
+		for _, e := range all {
+			said[string(e.Endpoint)] = e
+			if e.Self != "" && len(st.Notices) == 0 {
+				st.Notices = append(st.Notices, e.Self)
+			}
+		}
+	}
+	for _, e := range f.Endpoints {
+		x := said[e.Name]
+		es := console.EndpointStatus{
+			Name: e.Name, URI: e.URI.String(), Partner: e.Partner, Verdict: x.Verdict.String(), Since: x.Since, Explanation: x.Words(),
+			WhatBringsBack: x.BringsBack, NextProbe: x.NextProbe, Calls: n.sip.Used(policy.EndpointName(e.Name)), Limit: e.Calls, Busy: x.BusyUntil != nil,
+		}
+		if x.Evidence != "" {
+			es.Evidence = []string{x.Evidence}
+		}
+		if x.LastProbe != nil {
+			es.LastProbe, es.RTTMillis = x.LastProbe.At, x.LastProbe.RTT
+		}
+		if x.Hold != nil {
+			es.Held = true
+			es.Hold = &console.HoldStatus{By: x.Hold.By, Why: x.Hold.Why, Until: x.Hold.Until}
+		}
+		st.Endpoints = append(st.Endpoints, es)
+	}
+}
+
+func (n *Node) tallied(st *console.Status, f *configs.File) {
+	t := n.tally
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, tr := range f.Trunks {
+		ts := console.TrunkStatus{Name: tr.Name, Kind: string(tr.Kind)}
+		if x := t.trunks[policy.TrunkName(tr.Name)]; x != nil {
+			ts.Calls, ts.LastSeen = x.active, x.seen
+		}
+		st.Trunks = append(st.Trunks, ts)
+	}
+	st.Calls.ByRoute = map[string]int{}
+	for name, r := range t.routes {
+		if r.active > 0 {
+			st.Calls.ByRoute[string(name)] = r.active
+		}
+	}
+}
+
+// scrape translates the counters of all rooms into metrics.
+func (n *Node) scrape(s console.Scrape) {
+	st := n.Status()
+	s.Status(st)
+	c := n.sip.Counters()
+	s.Set(console.LoopPanics, float64(c.Panics))
+	m := n.relay.Stats()
+	s.Set(console.RTPPackets, float64(m.Packets))
+	t := n.tally
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, r := range t.routes {
+		class := className(r.class)
+		s.Set(console.CallsTotal, float64(r.answered), string(name), class, "answered")
+		s.Set(console.CallsTotal, float64(r.refused), string(name), class, "refused")
+		s.Set(console.CallsTotal, float64(r.cleared), string(name), class, "cleared")
+	}
+	for k, v := range t.attempts {
+		s.Set(console.Attempts, float64(v), string(k.endpoint), k.outcome)
+	}
+	for k, v := range t.probes {
+		s.Set(console.Probes, float64(v), string(k.endpoint), probeOutcome(k.outcome))
+	}
+	for class, h := range t.setup {
+		s.Histogram(console.SetupDelay, *h, className(class))
+	}
+}
+
+func className(c policy.Class) string {
+	switch c {
+	case policy.Emergency:
+		return "emergency"
+	case policy.Routine:
+		return "routine"
+	case policy.Test:
+		return "test"
+	}
+	return "?"
+}
+
+func probeOutcome(o health.Outcome) string {
+	switch o {
+	case health.Alive:
+		return "ok"
+	case health.Refused:
+		return "refused"
+	case health.Silent:
+		return "silent"
+	case health.Unreachable:
+		return "unreachable"
+	}
+	return "?"
+}

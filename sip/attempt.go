@@ -1,0 +1,596 @@
+package sip
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"nines/call"
+	"nines/health"
+	"nines/media/sdp"
+	"nines/policy"
+	"nines/sip/leg"
+	"nines/sip/txn"
+	"nines/sip/wire"
+)
+
+// attempt is one INVITE to one endpoint.
+type attempt struct {
+	party
+	s     *session
+	id    call.AttemptID
+	ask   call.Ask
+	asked time.Time
+
+	tag    string // our tag in its dialogs, also when a PBX forks
+	callID string
+	branch string
+	key    txn.Key
+	uri    string   // Request-URI of the INVITE
+	routes []string // its Route headers
+	from   string   // its From value, with our tag
+	to     string   // its To value
+
+	fromBare string // its From value without a tag
+
+	ticket   policy.Ticket
+	slot     bool // holds one of the endpoint's slots
+	marked   bool // the caller's number is counted as being out at this partner
+	sent     bool // the INVITE has left
+	stopped  bool
+	final    bool // its INVITE has a final response, or will never have one
+	released bool
+	reported bool // its silence has been told to health
+
+	dialogs   []*leg.Leg    // one per To tag; leg is the one that counts
+	earlyMsg  *wire.Message // the first provisional with SDP
+	answerMsg *wire.Message // its 2xx
+	ack       []byte        // our ACK to it
+	rang      bool
+	spoke     bool // any response came
+}
+
+// connectLimit is how long a TCP or TLS connection may take (R12).
+const connectLimit = 200 * time.Millisecond
+
+// ask starts an attempt.
+func (s *session) ask(now time.Time, a call.Ask) {
+	at := &attempt{s: s, id: a.Attempt, ask: a, asked: now}
+	at.ep = s.routing.byName[a.Endpoint]
+	s.reportSilence(now, a)
+	s.attempts = append(s.attempts, at)
+	if at.ep == nil {
+		at.final = true
+		s.feed(now, call.Refused{Attempt: at.id, Cause: call.NoAddress})
+		return
+	}
+	if !at.takeSlot(now) {
+		return
+	}
+	s.log.Info().Str("endpoint", string(a.Endpoint)).Int("attempt", int(a.Attempt)).Str("why", a.Why).Msg("asking")
+	target, ok := at.target()
+	if !ok {
+		at.fail(now, call.NoAddress, 0)
+		return
+	}
+	proto := at.ep.proto
+	if !proto.Stream() {
+		flow, ok := s.loop.s.stack.UDPFlow(target)
+		if !ok {
+			at.fail(now, call.NoAddress, 0)
+			return
+		}
+		at.send(now, flow)
+		return
+	}
+	l := s.loop
+	l.s.stack.Connect(proto, netip.Addr{}, target, connectLimit, func(f wire.Flow, err error) {
+		l.post(func(now time.Time) { at.connected(now, f, err) })
+	})
+}
+
+// takeSlot asks for one of the endpoint's slots (R7).
+func (at *attempt) takeSlot(now time.Time) bool {
+	s, sh := at.s, &at.s.loop.s.shared
+	sh.mu.Lock()
+	g := sh.slots.Ask(now, policy.Asking{Endpoint: at.ep.Name, Class: s.machine.Class, SecondLine: s.match.SecondLine, Ticket: s.ticket(at.ep.Name)})
+	if g.OK && at.ep.Partner && s.number != "" {
+		sh.out[s.number]++
+		at.marked = true
+	}
+	sh.mu.Unlock()
+	if g.OK {
+		at.slot = true
+		return true
+	}
+	at.ticket = g.Ticket
+	at.final = true
+	ev := call.Full{Attempt: at.id}
+	if !g.Until.IsZero() {
+		ev.Until = g.Until.UnixNano()
+	}
+	s.feed(now, ev)
+	return false
+}
+
+// ticket is this call's place in the queue of a full partner.
+func (s *session) ticket(name policy.EndpointName) policy.Ticket {
+	for i := len(s.attempts) - 1; i >= 0; i-- {
+		if at := s.attempts[i]; at.ep != nil && at.ep.Name == name && at.ticket != 0 {
+			return at.ticket
+		}
+	}
+	return 0
+}
+
+// target is where the INVITE goes: a followed contact, or the endpoint's first address.
+func (at *attempt) target() (netip.AddrPort, bool) {
+	if at.ask.Target != "" {
+		if u, ok := wire.ParseURI(at.ask.Target); ok {
+			if a, err := netip.ParseAddr(u.Host); err == nil {
+				return netip.AddrPortFrom(a, portOr(u.Port, 5060)), true
+			}
+		}
+	}
+	ts := at.s.loop.s.names.targets(at.ep)
+	if len(ts) == 0 {
+		return netip.AddrPort{}, false
+	}
+	return ts[0], true
+}
+
+func portOr(p, otherwise uint16) uint16 {
+	if p == 0 {
+		return otherwise
+	}
+	return p
+}
+
+// connected is the end of a dial.
+func (at *attempt) connected(now time.Time, f wire.Flow, err error) {
+	defer at.s.loop.touch(at.s)
+	switch {
+	case at.stopped || at.s.over:
+		at.final = true
+		at.release()
+	case err != nil:
+		at.s.log.Info().Str("endpoint", string(at.ep.Name)).AnErr("error", err).Msg("no connection")
+		at.fail(now, call.Transport, 0)
+	default:
+		at.send(now, f)
+	}
+}
+
+// send writes the INVITE.
+func (at *attempt) send(now time.Time, f wire.Flow) {
+	l := at.s.loop
+	at.flow, at.sent = f, true
+	msg := at.invite(f)
+	at.key = l.request(now, "INVITE", at.branch, f, msg, 0, at)
+}
+
+// invite builds the INVITE of this attempt from the caller's.
+func (at *attempt) invite(f wire.Flow) []byte {
+	s, l := at.s, at.s.loop
+	m := s.invite
+	tok := token{loop: l.n, call: s.id, part: int(at.id)}
+	at.tag, at.callID, at.branch = tok.text(l.rnd), tok.text(l.rnd), tok.branch(l.rnd)
+	at.uri, at.routes = at.requestURI()
+	at.fromBare, _ = leg.SplitTag(m.From)
+	at.to, _ = leg.SplitTag(m.To)
+	contact := l.s.contact(f, m)
+	at.leg = at.newLeg(contact)
+	at.dialogs = []*leg.Leg{at.leg}
+
+	body, text := at.offerBody(f)
+	line, err := at.leg.Request("INVITE", text)
+	if err != nil {
+		panic(err) // a new leg takes its INVITE
+	}
+	at.from = line.From
+	b := make([]byte, 0, 1536+len(body))
+	b = wire.AppendRequestLine(b, "INVITE", at.uri)
+	b = l.s.appendVia(b, f, at.branch)
+	for _, r := range at.routes {
+		b = wire.AppendHeader(b, "Route", r)
+	}
+	b = wire.AppendHeader(b, "Max-Forwards", utoa(uint64(max(maxForwards(m)-1, 1))))
+	b = wire.AppendHeader(b, "From", at.from)
+	b = wire.AppendHeader(b, "To", at.to)
+	b = wire.AppendHeader(b, "Call-ID", at.callID)
+	b = wire.AppendCSeq(b, line.CSeq, "INVITE")
+	b = wire.AppendHeader(b, "Contact", contact)
+	b = appendOptionTags(b, m, s.machine.Class != policy.Routine)
+	b = appendEndToEnd(b, m, true)
+	b = at.appendHistory(b, f)
+	return wire.AppendBody(b, body)
+}
+
+// requestURI follows R46: an endpoint's own user wins; else the called number at its host; a URN stays and the endpoint becomes a Route.
+func (at *attempt) requestURI() (uri string, routes []string) {
+	m := at.s.invite
+	if at.ask.Target != "" {
+		return at.ask.Target, nil
+	}
+	if at.ep.uri.User != "" {
+		return at.ep.URI, nil
+	}
+	if strings.HasPrefix(strings.ToLower(m.URI), "urn:") {
+		return m.URI, []string{"<" + withLR(at.ep.URI) + ">"}
+	}
+	user := at.s.match.Number
+	if u, ok := wire.ParseURI(m.URI); ok && u.User != "" && policy.Number(m.URI) == at.s.match.Number {
+		user = u.User
+	}
+	scheme, rest, _ := strings.Cut(at.ep.URI, ":")
+	return scheme + ":" + user + "@" + rest, nil
+}
+
+func withLR(uri string) string {
+	if strings.Contains(uri, ";lr") {
+		return uri
+	}
+	return uri + ";lr"
+}
+
+// offerBody is the caller's body with this attempt's ports in it. After a frozen answer only its codecs are offered (R44).
+func (at *attempt) offerBody(f wire.Flow) (body, text []byte) {
+	s := at.s
+	if !s.offer.ok {
+		return s.invite.Body, nil
+	}
+	text = s.offer.text()
+	if s.frozen != nil {
+		text = sdp.Restrict(text, s.frozen.theirs)
+	}
+	if s.caller.media != nil {
+		at.media = s.reserve(f.Remote.Addr().Unmap().Is6(), s.caller.media.Len())
+	}
+	text = s.rewrite(&at.party, text)
+	return sdp.Splice(s.offer.body, s.offer.span, text), text
+}
+
+// response is a response to this attempt's INVITE.
+func (at *attempt) response(now time.Time, m *wire.Message, f wire.Flow) {
+	defer at.s.loop.touch(at.s)
+	at.spoke = true
+	switch {
+	case m.Status == 100:
+		at.s.feed(now, call.Trying{Attempt: at.id})
+	case m.Status < 200:
+		at.provisional(now, m, f)
+	case m.Status < 300:
+		at.accepted(now, m, f)
+	default:
+		at.refused(now, m)
+	}
+}
+
+func (at *attempt) provisional(now time.Time, m *wire.Message, f wire.Flow) {
+	if at.final {
+		return
+	}
+	d, o := at.hear(now, m)
+	if o.RAck.RSeq != 0 {
+		at.prack(now, d, o.RAck, f)
+	}
+	if o.News != leg.Ringing {
+		return // a repeat, or one whose forerunner is missing
+	}
+	s := at.s
+	withSDP := false
+	if s.offer.ok && describe(m).ok {
+		if at.earlyMsg == nil {
+			at.earlyMsg = m
+		}
+		withSDP = true
+	}
+	if !at.rang {
+		at.rang = true
+		s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Int("code", m.Status).Dur("after_ms", now.Sub(at.asked)).Msg("rings")
+	}
+	s.feed(now, call.Rang{Attempt: at.id, Code: m.Status, SDP: withSDP})
+}
+
+// prack acknowledges a reliable provisional (RFC 3262 §4). An offer in it can't be answered by us; it is not passed, PRACK carries nothing.
+func (at *attempt) prack(now time.Time, d *leg.Leg, rack leg.RAck, f wire.Flow) {
+	l := at.s.loop
+	line, err := d.Request("PRACK", nil)
+	if err != nil {
+		return
+	}
+	p := &party{leg: d, flow: f, pinned: at.pinned}
+	flow := at.s.nextHop(p, line.URI, line.Routes)
+	branch := token{loop: l.n, call: at.s.id, part: int(at.id)}.branch(l.rnd)
+	msg := l.build(p, line, flow, branch, nil, "", nil, []wire.Header{{Name: "RAck", Value: rack.String()}})
+	l.request(now, "PRACK", branch, flow, msg, 0, dialogWaiter{l: l, leg: d})
+}
+
+// dialogWaiter tells a dialog about the responses to a small request of ours.
+type dialogWaiter struct {
+	quiet
+	l   *loop
+	leg *leg.Leg
+}
+
+func (w dialogWaiter) response(now time.Time, m *wire.Message, _ wire.Flow) {
+	w.leg.Response(now, legResponse(m))
+}
+
+// accepted is a 2xx: the first, a repeat, or one from another branch of a PBX that forked.
+func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
+	if at.answerMsg != nil && m.ToTag == at.answerMsg.ToTag {
+		at.reack(f)
+		return
+	}
+	d, o := at.hear(now, m)
+	if at.answerMsg != nil {
+		if o.News == leg.Answered {
+			at.endFork(now, d, f)
+		}
+		return
+	}
+	s := at.s
+	at.answerMsg, at.final, at.leg = m, true, d
+	usable := !o.NoAnswer
+	if s.lateOffer {
+		usable = describe(m).ok
+	}
+	if usable {
+		s.loop.called(now, at.ep.Name, health.CallAnswered, "")
+		s.loop.s.cfg.Observer.Attempted(at.ep.Name, "answered")
+	}
+	s.feed(now, call.Answered{Attempt: at.id, Usable: usable})
+}
+
+// sdpOf finds the answer of this attempt: in the 2xx, or in a provisional of the same dialog before it.
+func (at *attempt) sdpOf(m *wire.Message) description {
+	d := describe(m)
+	if !d.ok && at.earlyMsg != nil && m.Status >= 200 && at.earlyMsg.ToTag == m.ToTag {
+		return describe(at.earlyMsg)
+	}
+	return d
+}
+
+func (at *attempt) refused(now time.Time, m *wire.Message) {
+	if at.final {
+		return
+	}
+	at.final = true
+	s := at.s
+	s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Int("code", m.Status).Str("reason", m.Reason).Msg("refused")
+	if !at.stopped {
+		if what, ok := policy.Evidence(m.Status); ok {
+			s.loop.called(now, at.ep.Name, what, "was refused with "+utoa(uint64(m.Status)))
+		}
+	}
+	s.loop.s.cfg.Observer.Attempted(at.ep.Name, map[bool]string{true: "stopped", false: "refused"}[at.stopped])
+	at.release()
+	ev := call.Refused{Attempt: at.id, Code: m.Status}
+	if m.Status < 400 {
+		for _, v := range m.List("Contact") {
+			_, uri, _ := wire.NameAddr(v)
+			ev.Contacts = append(ev.Contacts, uri)
+		}
+	}
+	s.feed(now, ev)
+}
+
+// fail ends an attempt whose way was broken.
+func (at *attempt) fail(now time.Time, cause call.Cause, code int) {
+	if at.final {
+		return
+	}
+	at.final = true
+	if !at.stopped && cause != call.NoAddress {
+		at.s.loop.called(now, at.ep.Name, health.CallFailed, causeText(cause))
+	}
+	at.s.loop.s.cfg.Observer.Attempted(at.ep.Name, "failed")
+	at.release()
+	at.s.feed(now, call.Refused{Attempt: at.id, Code: code, Cause: cause})
+}
+
+func causeText(c call.Cause) string {
+	switch c {
+	case call.Status:
+		return "refused a call"
+	case call.Transport:
+		return "the connection failed"
+	case call.NoAddress:
+		return "its name has no address"
+	case call.Timeout:
+		return "did not answer an INVITE"
+	}
+	return ""
+}
+
+// failed implements waiter.
+func (at *attempt) failed(now time.Time, why failure) {
+	defer at.s.loop.touch(at.s)
+	cause := call.Timeout
+	if why == broken {
+		cause = call.Transport
+	}
+	at.fail(now, cause, 0)
+}
+
+// done implements the end of the transaction: nothing more can come.
+func (at *attempt) done() {
+	at.final = true
+	at.s.loop.touch(at.s)
+}
+
+// icmp implements waiter: spoofable, so it only spends the silence (R6).
+func (at *attempt) icmp(now time.Time) {
+	if at.final || at.spoke {
+		return // it has spoken: an ICMP error can't be about a dead port
+	}
+	defer at.s.loop.touch(at.s)
+	at.s.loop.called(now, at.ep.Name, health.CallSilent, "met a closed port (ICMP)")
+	at.reported = true
+	at.s.feed(now, call.Unreachable{Attempt: at.id})
+}
+
+// stop ends an attempt without a final response.
+func (at *attempt) stop(now time.Time, a call.Stop) {
+	if at.final || at.stopped {
+		return
+	}
+	at.stopped = true
+	if !at.sent {
+		return // the dial is still under way; connected sees it
+	}
+	l := at.s.loop
+	b := make([]byte, 0, 512)
+	b = wire.AppendRequestLine(b, "CANCEL", at.uri)
+	b = l.s.appendVia(b, at.flow, at.branch)
+	for _, r := range at.routes {
+		b = wire.AppendHeader(b, "Route", r)
+	}
+	b = append(b, "Max-Forwards: 70\r\n"...)
+	b = wire.AppendHeader(b, "From", at.from)
+	b = wire.AppendHeader(b, "To", at.to)
+	b = wire.AppendHeader(b, "Call-ID", at.callID)
+	b = append(b, "CSeq: 1 CANCEL\r\n"...)
+	switch {
+	case a.Elsewhere:
+		b = append(b, `Reason: SIP;cause=200;text="Call completed elsewhere"`+"\r\n"...)
+	case at.s.cancelMsg != nil:
+		for _, v := range at.s.cancelMsg.All("Reason") {
+			b = wire.AppendHeader(b, "Reason", v)
+		}
+	default:
+		b = wire.AppendHeader(b, "Reason", `SIP;cause=487;text="`+quoteless(a.Why)+`"`)
+	}
+	b = wire.AppendBody(b, nil)
+	l.effects = l.txns.Cancel(now, at.key, b, l.effects)
+	l.apply(now)
+}
+
+func quoteless(s string) string {
+	return strings.NewReplacer(`"`, "'", "\r", " ", "\n", " ", `\`, "/").Replace(s)
+}
+
+// discard ends an answered attempt that nobody wants: ACK, then BYE (R6, R8).
+func (at *attempt) discard(now time.Time, why string) {
+	if at.answerMsg == nil {
+		return
+	}
+	at.ackNow(nil, nil, "")
+	reason := `SIP;cause=200;text="Call completed elsewhere"`
+	if at.s.winner == nil {
+		reason = `SIP;cause=487;text="` + quoteless(why) + `"`
+	}
+	at.s.bye(now, &at.party, nil, reason, why)
+	at.s.loop.s.cfg.Observer.Attempted(at.ep.Name, "discarded")
+	at.release()
+}
+
+// confirm ACKs the winner's 2xx. Where the 2xx was the offer the ACK waits for the caller's answer.
+func (at *attempt) confirm(now time.Time) {
+	if at.s.lateOffer && describe(at.answerMsg).ok {
+		return
+	}
+	at.ackNow(nil, nil, "")
+	_ = now
+}
+
+// ackNow sends the ACK of the 2xx, in the dialog's own route, and keeps it for repeats.
+func (at *attempt) ackNow(body, text []byte, ctype string) {
+	s, l := at.s, at.s.loop
+	if at.ack != nil {
+		return
+	}
+	line := at.leg.Ack(at.answerMsg.CSeq, text)
+	flow := s.nextHop(&at.party, line.URI, line.Routes)
+	at.ack = l.build(&at.party, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, ctype, body, nil)
+	l.send(flow, at.ack)
+}
+
+// reack answers a repeated 2xx. It repeats because our ACK did not arrive: from now on we use the flow that the 2xx came from (R6).
+func (at *attempt) reack(f wire.Flow) {
+	if at.ack == nil {
+		return
+	}
+	at.flow, at.pinned = f, true
+	at.s.loop.send(f, at.ack)
+}
+
+// endFork ends a second dialog that a forking PBX answered with: ACK and BYE (RFC 3261 §13.2.2.4).
+func (at *attempt) endFork(now time.Time, d *leg.Leg, f wire.Flow) {
+	s, l := at.s, at.s.loop
+	fork := &party{leg: d, flow: f, ep: at.ep}
+	line := d.Ack(at.answerMsg.CSeq, nil)
+	flow := s.nextHop(fork, line.URI, line.Routes)
+	l.send(flow, l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, "", nil, nil))
+	s.bye(now, fork, nil, `SIP;cause=200;text="Call completed elsewhere"`, "the PBX forked and answered twice")
+}
+
+// ackRefusal implements acker: it belongs to the INVITE's transaction and has its branch (RFC 3261 §17.1.1.3).
+func (at *attempt) ackRefusal(m *wire.Message) []byte {
+	return at.s.loop.refusalAck(at.flow, at.branch, leg.Line{URI: at.uri, Routes: at.routes, From: at.from, To: m.To, CallID: at.callID, CSeq: m.CSeq})
+}
+
+// open says that something can still come of this attempt.
+func (at *attempt) open() bool { return !at.final && (at.sent || !at.stopped) && at.ep != nil }
+
+// release gives the slot and the ports back.
+func (at *attempt) release() {
+	if at.released {
+		return
+	}
+	if at.s.over || at.final {
+		at.released = true
+	} else {
+		return // still asked: its end releases it
+	}
+	sh := &at.s.loop.s.shared
+	sh.mu.Lock()
+	if at.slot {
+		sh.slots.Release(at.ep.Name)
+		at.slot = false
+	}
+	if at.ticket != 0 {
+		sh.slots.Leave(at.ep.Name, at.ticket)
+	}
+	if at.marked {
+		if sh.out[at.s.number]--; sh.out[at.s.number] <= 0 {
+			delete(sh.out, at.s.number)
+		}
+		at.marked = false
+	}
+	sh.mu.Unlock()
+	if at.media != nil {
+		at.media.Release()
+		at.media = nil
+	}
+}
+
+// remnant answers what may still come for a call that is over: a repeated 2xx gets its ACK again.
+type remnant struct {
+	l   *loop
+	tag string
+	ack []byte
+}
+
+func (r *remnant) response(_ time.Time, m *wire.Message, f wire.Flow) {
+	if m.Status >= 200 && m.Status < 300 && m.ToTag == r.tag {
+		r.l.send(f, r.ack)
+	}
+}
+func (*remnant) failed(time.Time, failure) {}
+func (*remnant) icmp(time.Time)            {}
+
+// leaveRemnant replaces the attempt by what repeated 2xx need, so that the session's memory is free while the transaction lingers (RFC 6026 timer M).
+func (at *attempt) leaveRemnant() {
+	l := at.s.loop
+	w, ok := l.waiting[at.key]
+	if !ok || w.waiter != waiter(at) {
+		return
+	}
+	if at.ack == nil {
+		delete(l.waiting, at.key)
+		return
+	}
+	l.waiting[at.key] = pending{&remnant{l: l, tag: at.answerMsg.ToTag, ack: at.ack}, w.flow}
+}

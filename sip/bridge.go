@@ -1,0 +1,661 @@
+package sip
+
+import (
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"nines/call"
+	"nines/sip/leg"
+	"nines/sip/txn"
+	"nines/sip/wire"
+)
+
+// owns says that a request with this To tag belongs to this part of the call.
+func (s *session) owns(part int, m *wire.Message) bool {
+	if part == 0 {
+		return m.ToTag == s.caller.leg.LocalTag && m.CallID == s.caller.leg.CallID && m.FromTag == s.caller.leg.RemoteTag
+	}
+	if part > len(s.attempts) {
+		return false
+	}
+	at := s.attempts[part-1]
+	return at.leg != nil && m.ToTag == at.tag && m.CallID == at.callID
+}
+
+func (s *session) party(part int) *party {
+	if part == 0 {
+		return &s.caller
+	}
+	return &s.attempts[part-1].party
+}
+
+// across is the other side of a talking call; nil where nobody is there.
+func (s *session) across(part int) *party {
+	switch {
+	case s.winner == nil || s.over:
+		return nil
+	case part == 0:
+		return &s.winner.party
+	case s.attempts[part-1] == s.winner:
+		return &s.caller
+	}
+	return nil
+}
+
+func (s *session) side(part int) call.Side {
+	if part == 0 {
+		return call.Caller
+	}
+	return call.Callee
+}
+
+// inDialog is a request inside one of the call's dialogs; its transaction is new.
+func (s *session) inDialog(now time.Time, part int, key txn.Key, m *wire.Message, f wire.Flow) {
+	p := s.party(part)
+	in := leg.Incoming{Method: m.Method, CSeq: m.CSeq, Contact: contactURI(m), SDP: describe(m).sdp()}
+	d := p.leg.Receive(in, s.loop.rnd.Uint32())
+	if d.Confirms {
+		s.unacked(now, p) // its ACK was lost
+	}
+	if d.Code != 0 {
+		s.reply(now, key, m, f, d.Code, wire.Phrase(d.Code), retryAfter(d.RetryAfter)...)
+		return
+	}
+	switch m.Method {
+	case "BYE":
+		s.onBye(now, part, key, m, f)
+	case "PRACK":
+		s.onPrack(now, p, key, m, f)
+	default:
+		if s.across(part) == nil {
+			s.onEarly(now, p, key, m, f)
+			return
+		}
+		s.pass(now, part, key, m, f)
+	}
+}
+
+func retryAfter(d time.Duration) []wire.Header {
+	if d <= 0 {
+		return nil
+	}
+	return []wire.Header{{Name: "Retry-After", Value: utoa(uint64((d + time.Second - 1) / time.Second))}}
+}
+
+// reply answers a request in dialog without a body.
+func (s *session) reply(now time.Time, key txn.Key, m *wire.Message, f wire.Flow, code int, reason string, headers ...wire.Header) {
+	if tok, ok := parseToken(m.ToTag); ok && tok.part <= len(s.attempts) {
+		s.party(tok.part).leg.Reply(now, leg.Reply{Method: m.Method, CSeq: m.CSeq, Code: code})
+	}
+	s.loop.respond(now, key, code, simpleReply(m, f.Remote, code, reason, "", headers...))
+}
+
+// onBye answers a BYE at once, then the call decides what follows (R46).
+func (s *session) onBye(now time.Time, part int, key txn.Key, m *wire.Message, f wire.Flow) {
+	s.reply(now, key, m, f, 200, "OK")
+	switch {
+	case s.over:
+	case part == 0 && s.winner == nil:
+		s.cancelMsg = m // RFC 3261 §15: a caller may leave an early dialog by BYE
+		s.feed(now, call.Cancelled{})
+	case part == 0 || s.attempts[part-1] == s.winner:
+		s.party(part).leg.End()
+		s.byeMsg = m
+		s.feed(now, call.HungUp{Side: s.side(part)})
+	}
+}
+
+// onPrack acknowledges a reliable provisional of ours (RFC 3262 §3).
+func (s *session) onPrack(now time.Time, p *party, key txn.Key, m *wire.Message, f wire.Flow) {
+	v, _ := m.Get("RAck")
+	rack := parseRAck(v)
+	ok, _, due := p.leg.Pracked(now, m.CSeq, rack, describe(m).sdp(), nil)
+	if !ok {
+		s.reply(now, key, m, f, 481, "Call/Transaction Does Not Exist")
+		return
+	}
+	s.reply(now, key, m, f, 200, "OK")
+	for _, e := range due {
+		if !s.final {
+			s.loop.send(p.reply, e.Data)
+		}
+	}
+	if s.waits && p == &s.caller {
+		s.answer(now, s.winner)
+	}
+}
+
+// onEarly is a request in a dialog that has nobody on the other side yet, or no more.
+func (s *session) onEarly(now time.Time, p *party, key txn.Key, m *wire.Message, f wire.Flow) {
+	switch {
+	case s.over:
+		s.reply(now, key, m, f, 481, "Call/Transaction Does Not Exist")
+	case m.Method == "OPTIONS" || m.Method == "INFO" || m.Method == "UPDATE" && !describe(m).ok:
+		s.reply(now, key, m, f, 200, "OK", wire.Header{Name: "Allow", Value: allow}, wire.Header{Name: "Contact", Value: p.leg.Contact})
+	default:
+		// RFC 3311 §5.2: no answer can be given before somebody has answered; ask again.
+		s.reply(now, key, m, f, 500, "Nobody Has Answered Yet", wire.Header{Name: "Retry-After", Value: utoa(uint64(1 + s.loop.rnd.IntN(9)))})
+	}
+}
+
+// relay is a request in dialog that was passed to the other side and waits for its answer.
+type relay struct {
+	s        *session
+	part     int // where the request came from; -1 for our own re-INVITE
+	from, to *party
+	key      txn.Key // of the request that came in
+	req      *wire.Message
+	src      wire.Flow
+	offer    description // what came in; after a late offer's 2xx what that offered
+	sent     []byte      // the session description as it went out
+	client   txn.Key     // of the request that went out
+	line     leg.Line
+	branch   string
+	flow     wire.Flow
+	answered bool
+	ack      []byte
+}
+
+// pass sends a request of one side to the other.
+func (s *session) pass(now time.Time, part int, key txn.Key, m *wire.Message, f wire.Flow) {
+	r := &relay{s: s, part: part, from: s.party(part), to: s.across(part), key: key, req: m, src: f, offer: describe(m)}
+	if m.Method == "INVITE" {
+		s.loop.invites[key] = s
+		s.loop.respond(now, key, 100, simpleReply(m, f.Remote, 100, "Trying", ""))
+	}
+	body := m.Body
+	if r.offer.ok {
+		body, r.sent = s.rewritten(r.to, r.offer)
+	}
+	s.relays = append(s.relays, r)
+	r.send(now, m, body, m.ContentType)
+}
+
+// send writes the request on the other side's dialog.
+func (r *relay) send(now time.Time, from *wire.Message, body []byte, ctype string) {
+	s, l := r.s, r.s.loop
+	method := "INVITE"
+	if from != nil {
+		method = from.Method
+	}
+	line, err := r.to.leg.Request(method, r.sent)
+	if err != nil {
+		r.busy(now)
+		return
+	}
+	r.line = line
+	s.reach(now, r.to, r.line, func(now time.Time, flow wire.Flow, err error) {
+		if err != nil {
+			r.failed(now, broken)
+			return
+		}
+		r.flow = flow
+		r.branch = token{loop: l.n, call: s.id, part: s.partOf(r.to)}.branch(l.rnd)
+		r.client = l.request(now, method, r.branch, flow, l.build(r.to, r.line, flow, r.branch, from, ctype, body, nil), 0, r)
+	})
+}
+
+// busy says that the other side is in the middle of an exchange of its own: glare (RFC 3261 §14.2).
+func (r *relay) busy(now time.Time) {
+	if r.part >= 0 {
+		r.s.reply(now, r.key, r.req, r.src, 491, "Request Pending")
+	}
+	r.finish()
+}
+
+func (s *session) partOf(p *party) int {
+	if p == &s.caller {
+		return 0
+	}
+	for _, at := range s.attempts {
+		if &at.party == p {
+			return int(at.id)
+		}
+	}
+	return 0
+}
+
+// response implements waiter.
+func (r *relay) response(now time.Time, m *wire.Message, f wire.Flow) {
+	s := r.s
+	defer s.loop.touch(s)
+	switch {
+	case m.Status < 200:
+		// The other side was told 100; provisionals of a re-INVITE say nothing that it needs.
+	case m.Status < 300 && r.answered:
+		if r.ack != nil {
+			s.loop.send(f, r.ack) // a repeated 2xx: our ACK was lost
+		}
+	case m.Status < 300:
+		r.succeeded(now, m)
+	case !r.answered:
+		r.to.leg.Response(now, legResponse(m))
+		if r.part >= 0 {
+			s.copyReply(now, r, m, nil, nil)
+		}
+		r.finish()
+	}
+}
+
+func (r *relay) method() string {
+	if r.req != nil {
+		return r.req.Method
+	}
+	return "INVITE"
+}
+
+// succeeded passes a 2xx back, with its session description rewritten and the relay aimed anew.
+func (r *relay) succeeded(now time.Time, m *wire.Message) {
+	s := r.s
+	r.answered = true
+	d := describe(m)
+	r.to.leg.Response(now, legResponse(m))
+	if r.part < 0 { // our own re-INVITE: only the endpoint's media is concerned
+		if d.ok && s.winner != nil {
+			s.winner.far = d.text()
+			s.pair(&s.caller, s.caller.far, &s.winner.party, d.text())
+		}
+		r.sendAck(nil, nil, "")
+		r.finish()
+		return
+	}
+	if d.ok && r.offer.ok {
+		r.from.far, r.to.far = r.offer.text(), d.text()
+		s.pair(r.from, r.from.far, r.to, r.to.far)
+		s.rejoin()
+	}
+	body, text := m.Body, []byte(nil)
+	if d.ok {
+		body, text = s.rewritten(r.from, d)
+	}
+	s.copyReply(now, r, m, body, text)
+	if r.method() != "INVITE" {
+		r.finish()
+		return
+	}
+	if r.offer.ok || !d.ok {
+		r.sendAck(nil, nil, "")
+	} else {
+		r.offer = d // the 2xx was the offer: the ACK that comes answers it
+	}
+}
+
+func (s *session) rejoin() {
+	if s.caller.media != nil && s.winner != nil && s.winner.media != nil {
+		s.loop.s.cfg.Media.Join(s.caller.media, s.winner.media)
+	}
+}
+
+// copyReply passes a final response to the side that asked.
+func (s *session) copyReply(now time.Time, r *relay, m *wire.Message, body, text []byte) {
+	code, reason := m.Status, m.Reason
+	if code == 503 {
+		code, reason = 500, "Server Internal Error" // RFC 3261 §16.7: a 503 is about the hop behind us
+	}
+	b := appendReply(make([]byte, 0, 800+len(body)), r.req, r.src.Remote, code, reason, "")
+	if code < 300 && refreshes(r.req.Method) {
+		b = wire.AppendHeader(b, "Contact", r.from.leg.Contact)
+	}
+	for i := range m.Headers {
+		if h := &m.Headers[i]; !perLeg(h.Name) && (len(body) > 0 || !bodyHeader(h.Name)) {
+			b = wire.AppendHeader(b, h.Name, h.Value)
+		}
+	}
+	b = appendTags(b, "Supported", optionTags(m, "Supported"))
+	b = wire.AppendBody(b, body)
+	r.from.reply = replyFlow(r.req, r.src)
+	r.from.leg.Reply(now, leg.Reply{Method: r.req.Method, CSeq: r.req.CSeq, Code: code, SDP: text, Data: b})
+	s.loop.respond(now, r.key, code, b)
+}
+
+// refreshes says that a method carries a Contact that renews the dialog's target (RFC 3261 §12.2, RFC 3311, RFC 6665).
+func refreshes(method string) bool {
+	switch method {
+	case "INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER":
+		return true
+	}
+	return false
+}
+
+// sendAck acknowledges the 2xx to the re-INVITE that went out.
+func (r *relay) sendAck(body, text []byte, ctype string) {
+	s, l := r.s, r.s.loop
+	if r.ack != nil {
+		return
+	}
+	line := r.to.leg.Ack(r.line.CSeq, text)
+	r.ack = l.build(r.to, line, r.flow, token{loop: l.n, call: s.id, part: s.partOf(r.to)}.branch(l.rnd), nil, ctype, body, nil)
+	l.send(r.flow, r.ack)
+}
+
+// ackRefusal implements acker.
+func (r *relay) ackRefusal(m *wire.Message) []byte {
+	line := r.line
+	line.To = m.To
+	return r.s.loop.refusalAck(r.flow, r.branch, line)
+}
+
+// failed implements waiter.
+func (r *relay) failed(now time.Time, why failure) {
+	s := r.s
+	defer s.loop.touch(s)
+	if r.answered {
+		return
+	}
+	r.to.leg.Response(now, leg.Response{Method: r.method(), CSeq: r.line.CSeq, Code: 408, ToTag: r.to.leg.RemoteTag})
+	if r.part >= 0 {
+		code, reason := 408, "Request Timeout"
+		if why == broken {
+			code, reason = 500, "Server Internal Error"
+		}
+		s.reply(now, r.key, r.req, r.src, code, reason)
+	}
+	r.finish()
+}
+
+func (r *relay) icmp(time.Time) {}
+
+// finish takes the relay off the session's list; its transaction may still repeat.
+func (r *relay) finish() {
+	for i, x := range r.s.relays {
+		if x == r {
+			r.s.relays = append(r.s.relays[:i], r.s.relays[i+1:]...)
+			return
+		}
+	}
+}
+
+// cancelRelay passes the CANCEL of a re-INVITE on.
+func (s *session) cancelRelay(now time.Time, invite txn.Key) {
+	l := s.loop
+	for _, r := range s.relays {
+		if r.key != invite || r.client == "" || r.answered {
+			continue
+		}
+		b := make([]byte, 0, 512)
+		b = wire.AppendRequestLine(b, "CANCEL", r.line.URI)
+		b = l.s.appendVia(b, r.flow, r.branch)
+		for _, route := range r.line.Routes {
+			b = wire.AppendHeader(b, "Route", route)
+		}
+		b = append(b, "Max-Forwards: 70\r\n"...)
+		b = wire.AppendHeader(b, "From", r.line.From)
+		b = wire.AppendHeader(b, "To", r.line.To)
+		b = wire.AppendHeader(b, "Call-ID", r.line.CallID)
+		b = wire.AppendCSeq(b, r.line.CSeq, "CANCEL")
+		l.effects = l.txns.Cancel(now, r.client, wire.AppendBody(b, nil), l.effects)
+		l.apply(now)
+	}
+}
+
+// acked is an ACK of a 2xx that we sent.
+func (s *session) acked(now time.Time, part int, m *wire.Message) {
+	p := s.party(part)
+	d := describe(m)
+	if !p.leg.Acked(m.CSeq, d.sdp()).First {
+		return
+	}
+	s.unacked(now, p)
+	if part == 0 && m.CSeq == s.invite.CSeq {
+		s.confirmed(now, m, d)
+		return
+	}
+	for _, r := range s.relays {
+		if r.from != p || r.part < 0 || r.req.CSeq != m.CSeq || r.method() != "INVITE" {
+			continue
+		}
+		if r.ack == nil { // the answer to the offer in the 2xx
+			body, text := m.Body, []byte(nil)
+			if d.ok {
+				r.to.far, r.from.far = r.offer.text(), d.text()
+				s.pair(r.to, r.to.far, r.from, r.from.far)
+				s.rejoin()
+				body, text = s.rewritten(r.to, d)
+			}
+			r.sendAck(body, text, m.ContentType)
+		}
+		r.finish()
+		return
+	}
+}
+
+// unacked sends the BYE that waited for the ACK of our 2xx.
+func (s *session) unacked(now time.Time, p *party) {
+	if then := p.later; then != nil {
+		p.later = nil
+		then(now)
+	}
+}
+
+// confirmed is the caller's ACK to our 200.
+func (s *session) confirmed(now time.Time, m *wire.Message, d description) {
+	at := s.winner
+	if at != nil && at.ack == nil { // late offer: the ACK brings the answer
+		body, text := m.Body, []byte(nil)
+		if d.ok {
+			s.caller.far = d.text()
+			s.pair(&at.party, at.far, &s.caller, s.caller.far)
+			s.rejoin()
+			body, text = s.rewritten(&at.party, d)
+		}
+		at.ackNow(body, text, m.ContentType)
+	}
+	if !s.over {
+		s.check.next = now.Add(callerSilence)
+		s.slim()
+	}
+	s.feed(now, call.Confirmed{})
+}
+
+// slim lets go of what only the set-up needed.
+func (s *session) slim() {
+	for _, at := range s.attempts {
+		at.earlyMsg, at.dialogs = nil, nil
+		if at != s.winner {
+			at.answerMsg = nil
+		}
+	}
+}
+
+// legTick repeats what a leg has to repeat.
+func (s *session) legTick(now time.Time, p *party) {
+	if next := p.leg.Next(); next.IsZero() || next.After(now) {
+		return
+	}
+	for _, e := range p.leg.Tick(now, nil) {
+		switch e.Kind {
+		case leg.Resend:
+			s.loop.send(p.reply, e.Data)
+		case leg.NeverAcked:
+			s.neverAcked(now, p)
+		case leg.NeverPracked:
+			s.log.Warn().Msg("the caller never acknowledged a reliable provisional; the call goes on")
+			if s.waits {
+				s.answer(now, s.winner)
+			}
+		case leg.RetryDue, leg.RefreshDue, leg.SessionExpired:
+			// No session timer is negotiated by us; a far end that runs one refreshes it itself.
+		}
+	}
+}
+
+func (s *session) neverAcked(now time.Time, p *party) {
+	s.unacked(now, p)
+	if p == &s.caller && s.check.next.IsZero() {
+		s.log.Warn().Msg("the caller never acknowledged our 200")
+		s.feed(now, call.NeverAcked{})
+		return
+	}
+	s.log.Warn().Msg("a re-INVITE's 200 was never acknowledged; the call goes on as it was")
+}
+
+// bye ends a dialog of ours.
+func (s *session) bye(now time.Time, p *party, from *wire.Message, reason, why string) {
+	if p.leg == nil || p.leg.State == leg.Ended {
+		return
+	}
+	l := s.loop
+	line, err := p.leg.Request("BYE", nil)
+	if errors.Is(err, leg.ErrUnacked) {
+		p.later = func(now time.Time) { s.bye(now, p, from, reason, why) }
+		return
+	}
+	if err != nil {
+		s.log.Error().Err(err).Msg("no BYE could be sent")
+		return
+	}
+	p.leg.End()
+	var extra []wire.Header
+	if reason != "" {
+		extra = append(extra, wire.Header{Name: "Reason", Value: reason})
+	}
+	part := s.partOf(p)
+	s.log.Debug().Int("part", part).Str("why", why).Msg("hanging up")
+	s.reach(now, p, line, func(now time.Time, flow wire.Flow, err error) {
+		if err != nil {
+			s.log.Info().AnErr("error", err).Msg("no way to send a BYE")
+			return
+		}
+		branch := token{loop: l.n, call: s.id, part: part}.branch(l.rnd)
+		body, ctype := []byte(nil), ""
+		if from != nil {
+			body, ctype = from.Body, from.ContentType
+		}
+		l.request(now, "BYE", branch, flow, l.build(p, line, flow, branch, from, ctype, body, extra), 0, quiet{})
+	})
+}
+
+// quiet waits for responses that change nothing.
+type quiet struct{}
+
+func (quiet) response(time.Time, *wire.Message, wire.Flow) {}
+func (quiet) failed(time.Time, failure)                    {}
+func (quiet) icmp(time.Time)                               {}
+
+// ownReinvite asks an endpoint again with a session description of ours.
+func (s *session) ownReinvite(now time.Time, at *attempt, text []byte) {
+	r := &relay{s: s, part: -1, to: &at.party, from: &s.caller, sent: text}
+	s.relays = append(s.relays, r)
+	r.send(now, nil, text, "application/sdp")
+}
+
+// build writes a request inside a dialog; from's end-to-end headers go with it.
+func (l *loop) build(p *party, line leg.Line, flow wire.Flow, branch string, from *wire.Message, ctype string, body []byte, extra []wire.Header) []byte {
+	b := make([]byte, 0, 640+len(body))
+	b = wire.AppendRequestLine(b, line.Method, line.URI)
+	b = l.s.appendVia(b, flow, branch)
+	for _, r := range line.Routes {
+		b = wire.AppendHeader(b, "Route", r)
+	}
+	hops := 70
+	if from != nil {
+		hops = max(maxForwards(from)-1, 1)
+	}
+	b = wire.AppendHeader(b, "Max-Forwards", utoa(uint64(hops)))
+	b = wire.AppendHeader(b, "From", line.From)
+	b = wire.AppendHeader(b, "To", line.To)
+	b = wire.AppendHeader(b, "Call-ID", line.CallID)
+	b = wire.AppendCSeq(b, line.CSeq, line.Method)
+	if refreshes(line.Method) {
+		b = wire.AppendHeader(b, "Contact", p.leg.Contact)
+	}
+	if from != nil {
+		b = appendOptionTags(b, from, true)
+		b = appendEndToEnd(b, from, len(body) > 0)
+	} else if ctype != "" {
+		b = wire.AppendHeader(b, "Content-Type", ctype)
+	}
+	for _, h := range extra {
+		b = wire.AppendHeader(b, h.Name, h.Value)
+	}
+	return wire.AppendBody(b, body)
+}
+
+// refusalAck is the ACK of a non-2xx final response to an INVITE of ours.
+func (l *loop) refusalAck(f wire.Flow, branch string, line leg.Line) []byte {
+	b := wire.AppendRequestLine(make([]byte, 0, 400), "ACK", line.URI)
+	b = l.s.appendVia(b, f, branch)
+	for _, r := range line.Routes {
+		b = wire.AppendHeader(b, "Route", r)
+	}
+	b = append(b, "Max-Forwards: 70\r\n"...)
+	b = wire.AppendHeader(b, "From", line.From)
+	b = wire.AppendHeader(b, "To", line.To)
+	b = wire.AppendHeader(b, "Call-ID", line.CallID)
+	b = wire.AppendCSeq(b, line.CSeq, "ACK")
+	return wire.AppendBody(b, nil)
+}
+
+// nextHop is where a request of a dialog goes: to the first route or the target, from the socket that the dialog uses. A host that is a name, or
+// a pinned party, is reached by the flow that we know.
+func (s *session) nextHop(p *party, uri string, routes []string) wire.Flow {
+	f := p.flow
+	if p.pinned || f.Proto.Stream() {
+		return f
+	}
+	hop := uri
+	if len(routes) > 0 {
+		_, hop, _ = wire.NameAddr(routes[0])
+	}
+	u, ok := wire.ParseURI(hop)
+	if !ok {
+		return f
+	}
+	a, err := netip.ParseAddr(u.Host)
+	if err != nil || a.Unmap().Is4() != f.Local.Addr().Unmap().Is4() {
+		return f
+	}
+	f.Remote = netip.AddrPortFrom(a, portOr(u.Port, 5060))
+	return f
+}
+
+// reach finds the flow for a request and calls then with it, at once or when a broken connection has been made anew.
+func (s *session) reach(now time.Time, p *party, line leg.Line, then func(now time.Time, f wire.Flow, err error)) {
+	l := s.loop
+	f := s.nextHop(p, line.URI, line.Routes)
+	if !f.Proto.Stream() || !p.dead {
+		then(now, f, nil)
+		return
+	}
+	remote := f.Remote
+	udp := *p
+	udp.flow.Proto = wire.UDP
+	if hop := s.nextHop(&udp, line.URI, line.Routes); hop.Remote.IsValid() {
+		remote = hop.Remote // the connection's own port may have been an ephemeral one: dial the target
+	}
+	l.s.stack.Connect(f.Proto, netip.Addr{}, remote, connectLimit, func(f wire.Flow, err error) {
+		l.post(func(now time.Time) {
+			if err == nil {
+				p.flow, p.dead = f, false
+			}
+			then(now, f, err)
+			l.touch(s)
+		})
+	})
+}
+
+// parseRAck reads a RAck value: RSeq, CSeq and method (RFC 3262 §7.2). A garbled one matches nothing.
+func parseRAck(v string) leg.RAck {
+	f := strings.Fields(v)
+	if len(f) != 3 {
+		return leg.RAck{}
+	}
+	rseq, err1 := strconv.ParseUint(f[0], 10, 32)
+	cseq, err2 := strconv.ParseUint(f[1], 10, 32)
+	if err1 != nil || err2 != nil {
+		return leg.RAck{}
+	}
+	return leg.RAck{RSeq: uint32(rseq), CSeq: uint32(cseq), Method: f[2]}
+}
+
+func contactURI(m *wire.Message) string {
+	v, ok := m.Get("Contact")
+	if !ok {
+		return ""
+	}
+	_, uri, _ := wire.NameAddr(v)
+	return uri
+}

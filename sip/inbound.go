@@ -1,0 +1,201 @@
+package sip
+
+import (
+	"time"
+
+	"nines/sip/txn"
+	"nines/sip/wire"
+)
+
+// receive takes one message off a socket.
+func (l *loop) receive(now time.Time, p wire.Packet) {
+	m, err := wire.Parse(p.Data)
+	if err != nil {
+		l.s.count.garbage.Add(1)
+		return
+	}
+	if m.Malformed {
+		l.s.count.malformed.Add(1)
+	}
+	l.heard(now, p.Flow)
+	if m.IsRequest() {
+		l.s.count.requests.Add(1)
+		l.onRequest(now, m, p.Flow)
+		return
+	}
+	l.s.count.responses.Add(1)
+	l.onResponse(now, m, p.Flow)
+}
+
+// onResponse matches a response to the request it answers (RFC 3261 §17.1.3).
+func (l *loop) onResponse(now time.Time, m *wire.Message, f wire.Flow) {
+	key := txn.ClientKey(m.Via.Branch, m.Method)
+	w, ok := l.waiting[key]
+	verdict, needAck := txn.Unknown, false
+	verdict, _, needAck, l.effects = l.txns.Response(now, key, m.Status, l.effects)
+	l.apply(now)
+	switch {
+	case verdict == txn.Repeat:
+	case verdict == txn.Unknown || !ok:
+		l.s.count.stray.Add(1)
+	default:
+		if needAck {
+			if a, ok := w.waiter.(acker); ok {
+				l.effects = l.txns.Ack(now, key, a.ackRefusal(m), l.effects)
+				l.apply(now)
+			}
+		}
+		w.response(now, m, f)
+	}
+}
+
+// acker builds the ACK of a non-2xx final response; it belongs to the INVITE's transaction (RFC 3261 §17.1.1.3).
+type acker interface {
+	ackRefusal(m *wire.Message) []byte
+}
+
+func (l *loop) onRequest(now time.Time, m *wire.Message, f wire.Flow) {
+	switch m.Method {
+	case "ACK":
+		l.onAck(now, m, f)
+	case "CANCEL":
+		l.onCancel(now, m, f)
+	default:
+		if m.ToTag != "" {
+			l.onInDialog(now, m, f)
+			return
+		}
+		l.onNew(now, m, f)
+	}
+}
+
+// serverKey is the key of a request's transaction. A Via without the magic cookie (RFC 2543) gets a key of what it has (RFC 3261 §17.2.3).
+func serverKey(m *wire.Message, f wire.Flow) txn.Key {
+	branch := m.Via.Branch
+	if len(branchToken(branch)) == 0 {
+		branch = m.CallID + "|" + m.FromTag + "|" + branch + "|" + utoa(uint64(m.CSeq))
+	}
+	return txn.ServerKey(branch, m.Via.Host+":"+utoa(uint64(m.Via.Port))+"/"+f.Remote.Addr().String(), m.Method)
+}
+
+// onNew is a request outside any dialog.
+func (l *loop) onNew(now time.Time, m *wire.Message, f wire.Flow) {
+	r := l.s.routing.Load()
+	trunk := r.trunk(f.Remote.Addr())
+	if trunk != nil {
+		l.s.cfg.Observer.Heard(trunk.Name)
+	}
+	switch m.Method {
+	case "INVITE":
+		l.onInvite(now, m, f, r, trunk)
+	case "OPTIONS":
+		l.onOptions(now, m, f, trunk)
+	default:
+		if trunk == nil && !l.isEndpoint(f) {
+			l.s.count.unknown.Add(1)
+			return
+		}
+		// REGISTER, SUBSCRIBE, PUBLISH and the like have no business here.
+		l.send(replyFlow(m, f), simpleReply(m, f.Remote, 405, "Method Not Allowed", l.stray(), wire.Header{Name: "Allow", Value: allow}))
+	}
+}
+
+// onInvite is a new call, a repeat of one, or a stranger.
+func (l *loop) onInvite(now time.Time, m *wire.Message, f wire.Flow, r *routing, trunk *Trunk) {
+	key := serverKey(m, f)
+	flow := replyFlow(m, f)
+	var isNew bool
+	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, true, f.Proto.Stream(), l.effects)
+	l.apply(now)
+	if !isNew {
+		return
+	}
+	if trunk == nil {
+		if !r.AnswerEmergency {
+			// An endpoint that calls us is no trunk; it is told so, for it may be a mistake of configuration.
+			l.refuse(now, key, m, f, 403, "Forbidden")
+			return
+		}
+		trunk = &Trunk{} // an unknown carrier: emergency numbers only
+	}
+	// RFC 3261 §17.2.1: the 100 goes at once, before anything is decided.
+	l.respond(now, key, 100, simpleReply(m, f.Remote, 100, "Trying", ""))
+	newSession(now, l, key, m, f, r, trunk)
+}
+
+// refuse ends a new INVITE without a call.
+func (l *loop) refuse(now time.Time, key txn.Key, m *wire.Message, f wire.Flow, code int, reason string) {
+	l.respond(now, key, code, simpleReply(m, f.Remote, code, reason, l.stray()))
+}
+
+// stray is a tag for responses that no call stands behind.
+func (l *loop) stray() string { return token{loop: l.n}.text(l.rnd) }
+
+// onAck is an ACK: of a refusal, which ends its transaction, or of a 2xx, which belongs to a dialog.
+func (l *loop) onAck(now time.Time, m *wire.Message, f wire.Flow) {
+	var known bool
+	known, l.effects = l.txns.Acked(now, serverKey(m, f), l.effects)
+	l.apply(now)
+	if known {
+		return
+	}
+	if s, part := l.dialog(m); s != nil {
+		s.acked(now, part, m)
+		l.touch(s)
+	}
+}
+
+// onCancel matches a CANCEL to its INVITE (RFC 3261 §9.2).
+func (l *loop) onCancel(now time.Time, m *wire.Message, f wire.Flow) {
+	key := serverKey(m, f)
+	flow := replyFlow(m, f)
+	var isNew bool
+	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, false, f.Proto.Stream(), l.effects)
+	l.apply(now)
+	if !isNew {
+		return
+	}
+	invite := *m
+	invite.Method = "INVITE"
+	s, ok := l.invites[serverKey(&invite, f)]
+	if !ok {
+		l.respond(now, key, 481, simpleReply(m, f.Remote, 481, "Call/Transaction Does Not Exist", l.stray()))
+		return
+	}
+	l.respond(now, key, 200, simpleReply(m, f.Remote, 200, "OK", s.caller.leg.LocalTag))
+	s.cancelled(now, serverKey(&invite, f), m)
+	l.touch(s)
+}
+
+// onInDialog is a request inside a dialog, or one that thinks so.
+func (l *loop) onInDialog(now time.Time, m *wire.Message, f wire.Flow) {
+	key := serverKey(m, f)
+	flow := replyFlow(m, f)
+	var isNew bool
+	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, m.Method == "INVITE", f.Proto.Stream(), l.effects)
+	l.apply(now)
+	if !isNew {
+		return
+	}
+	s, part := l.dialog(m)
+	if s == nil {
+		l.s.count.stray.Add(1)
+		l.respond(now, key, 481, simpleReply(m, f.Remote, 481, "Call/Transaction Does Not Exist", ""))
+		return
+	}
+	s.inDialog(now, part, key, m, f)
+	l.touch(s)
+}
+
+// dialog finds the call and the part of it that a request in a dialog belongs to.
+func (l *loop) dialog(m *wire.Message) (*session, int) {
+	tok, ok := parseToken(m.ToTag)
+	if !ok || tok.loop != l.n {
+		return nil, 0
+	}
+	s := l.calls[tok.call]
+	if s == nil || !s.owns(tok.part, m) {
+		return nil, 0
+	}
+	return s, tok.part
+}

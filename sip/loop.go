@@ -1,0 +1,382 @@
+package sip
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"nines/health"
+	"nines/sip/txn"
+	"nines/sip/wire"
+)
+
+// loop owns calls. Everything below its inbox is touched by its own goroutine only.
+type loop struct {
+	n   int
+	s   *Server
+	log zerolog.Logger
+	rnd *rand.Rand
+
+	mu     sync.Mutex
+	inbox  []item
+	spare  []item
+	wakeup chan struct{}
+
+	txns     *txn.Table[wire.Flow]
+	effects  []txn.Effect[wire.Flow]
+	applying bool
+	waiting  map[txn.Key]pending  // who gets the responses to our requests
+	invites  map[txn.Key]*session // calls by their caller's INVITE, for CANCEL
+	calls    map[uint64]*session
+	next     uint64 // number of the next call
+	alarms   alarms
+	dirty    []*session
+	out      []wire.Out
+
+	judge *health.Judge // loop 0 only
+	due   time.Time     // when the loop meant to wake, to notice its own stalls
+
+	toldHeard int64 // the last time that the judge was told about
+}
+
+// item is one thing in the inbox: a packet, or something to do.
+type item struct {
+	packet wire.Packet
+	do     func(now time.Time)
+}
+
+// waiter is whoever sent a request and waits for its responses.
+type waiter interface {
+	// response is called for every response that is not a repeat; a 2xx to an INVITE also when it repeats.
+	response(now time.Time, m *wire.Message, flow wire.Flow)
+	// failed is called when no final response came in time, or when the connection broke.
+	failed(now time.Time, why failure)
+	// icmp is called when an ICMP error came back for the request.
+	icmp(now time.Time)
+}
+
+// pending is a request that waits, and the flow it went by.
+type pending struct {
+	waiter
+	flow wire.Flow
+}
+
+type failure uint8
+
+const (
+	timedOut failure = iota
+	broken
+)
+
+func newLoop(s *Server, n int, rnd *rand.Rand) *loop {
+	return &loop{
+		n: n, s: s, log: s.log, rnd: rnd,
+		wakeup:  make(chan struct{}, 1),
+		txns:    txn.New[wire.Flow](txn.Timers{}),
+		waiting: map[txn.Key]pending{},
+		invites: map[txn.Key]*session{},
+		calls:   map[uint64]*session{},
+	}
+}
+
+// packets puts messages into the inbox. It is called by the sockets' readers.
+func (l *loop) packets(batch []wire.Packet) {
+	l.mu.Lock()
+	wasEmpty := len(l.inbox) == 0
+	for i := range batch {
+		if len(l.inbox) >= maxInbox {
+			l.s.count.overflow.Add(1)
+			continue
+		}
+		l.inbox = append(l.inbox, item{packet: batch[i]})
+	}
+	l.mu.Unlock()
+	if wasEmpty {
+		l.ring()
+	}
+}
+
+// maxInbox bounds what a flood can make us hold. Peers repeat what is dropped.
+const maxInbox = 65536
+
+// post gives the loop something to do.
+func (l *loop) post(do func(now time.Time)) {
+	l.mu.Lock()
+	l.inbox = append(l.inbox, item{do: do})
+	l.mu.Unlock()
+	l.ring()
+}
+
+func (l *loop) ring() {
+	select {
+	case l.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+// run is the loop's life. It ends with ctx.
+func (l *loop) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		l.turn(now)
+		wait := time.Hour
+		if next := l.nextDeadline(); !next.IsZero() {
+			wait = max(time.Until(next), 0)
+			l.due = next
+		} else {
+			l.due = time.Time{}
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wakeup:
+		case <-timer.C:
+		}
+	}
+}
+
+// turn takes everything that is in the inbox, then everything that is due, then writes.
+func (l *loop) turn(now time.Time) {
+	if l.judge != nil && !l.due.IsZero() {
+		if late := now.Sub(l.due); late >= stall {
+			l.stalled(now, late)
+		}
+	}
+	l.mu.Lock()
+	batch := l.inbox
+	l.inbox = l.spare[:0]
+	l.mu.Unlock()
+	for i := range batch {
+		l.one(now, &batch[i])
+		if len(l.out) >= 64 {
+			l.flush()
+		}
+	}
+	clear(batch)
+	l.mu.Lock()
+	l.spare = batch[:0]
+	l.mu.Unlock()
+	l.tick(now)
+	l.flush()
+}
+
+// stall is how late a tick may be before we distrust our own evidence (R13).
+const stall = 300 * time.Millisecond
+
+// one handles one item. A broken invariant of ours costs the message, never the loop.
+func (l *loop) one(now time.Time, it *item) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.unwind("a message", r)
+		}
+		l.settle(now)
+	}()
+	if it.do != nil {
+		it.do(now)
+		return
+	}
+	l.receive(now, it.packet)
+}
+
+func (l *loop) tick(now time.Time) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.unwind("a timer", r)
+		}
+		l.settle(now)
+	}()
+	if next := l.txns.Next(); !next.IsZero() && !next.After(now) {
+		l.effects = l.txns.Tick(now, l.effects)
+		l.apply(now)
+	}
+	for len(l.alarms) > 0 && !l.alarms[0].at.After(now) {
+		a := heap.Pop(&l.alarms).(alarm)
+		if l.calls[a.s.id] == a.s && a.s.alarm.Equal(a.at) {
+			a.s.alarm = time.Time{}
+			a.s.tick(now)
+			l.touch(a.s)
+		}
+	}
+	if l.judge != nil {
+		l.watchTick(now)
+	}
+}
+
+func (l *loop) nextDeadline() time.Time {
+	next := l.txns.Next()
+	if len(l.alarms) > 0 {
+		next = earliest(next, l.alarms[0].at)
+	}
+	if l.judge != nil {
+		next = earliest(next, l.judge.Next())
+	}
+	return next
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+// touch says that a call may have a new deadline.
+func (l *loop) touch(s *session) {
+	if !s.touched {
+		s.touched = true
+		l.dirty = append(l.dirty, s)
+	}
+}
+
+// settle sets the alarms of the calls that were touched and forgets those that are done.
+func (l *loop) settle(now time.Time) {
+	for len(l.dirty) > 0 {
+		s := l.dirty[len(l.dirty)-1]
+		l.dirty = l.dirty[:len(l.dirty)-1]
+		s.touched = false
+		if s.forgettable() {
+			l.forget(s)
+			continue
+		}
+		wake := s.wake()
+		if !wake.IsZero() && (s.alarm.IsZero() || wake.Before(s.alarm)) {
+			s.alarm = wake
+			heap.Push(&l.alarms, alarm{at: wake, s: s})
+		}
+	}
+	_ = now
+}
+
+// apply does what the transactions say. What a waiter starts meanwhile is appended and done in its turn.
+func (l *loop) apply(now time.Time) {
+	if l.applying {
+		return
+	}
+	l.applying = true
+	for i := 0; i < len(l.effects); i++ {
+		e := l.effects[i]
+		switch e.Kind {
+		case txn.Send:
+			l.send(e.Flow, e.Data)
+		case txn.TimedOut:
+			if w, ok := l.waiting[e.Key]; ok {
+				delete(l.waiting, e.Key)
+				w.failed(now, timedOut)
+			}
+		case txn.Ended:
+			l.ended(e.Key)
+		}
+	}
+	clear(l.effects)
+	l.effects = l.effects[:0]
+	l.applying = false
+}
+
+// ended forgets a transaction.
+func (l *loop) ended(key txn.Key) {
+	if w, ok := l.waiting[key]; ok {
+		delete(l.waiting, key)
+		if d, ok := w.waiter.(interface{ done() }); ok {
+			d.done()
+		}
+	}
+	if s, ok := l.invites[key]; ok {
+		delete(l.invites, key)
+		s.callerDone = true
+		l.touch(s)
+	}
+}
+
+// unwind makes the loop usable again after a panic.
+func (l *loop) unwind(what string, r any) {
+	l.s.count.panics.Add(1)
+	l.applying = false
+	l.effects = l.effects[:0]
+	l.log.Error().Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg(what + " broke an invariant of ours; the calls go on")
+}
+
+// send queues one message; flush writes them all.
+func (l *loop) send(f wire.Flow, data []byte) {
+	if len(data) > 0 && f.Remote.IsValid() {
+		l.out = append(l.out, wire.Out{Flow: f, Data: data})
+	}
+}
+
+func (l *loop) flush() {
+	if len(l.out) > 0 {
+		l.s.stack.Send(l.out)
+		clear(l.out)
+		l.out = l.out[:0]
+	}
+}
+
+// request starts a client transaction.
+func (l *loop) request(now time.Time, method, branch string, flow wire.Flow, msg []byte, timeout time.Duration, w waiter) txn.Key {
+	key := txn.ClientKey(branch, method)
+	l.waiting[key] = pending{w, flow}
+	l.effects = l.txns.Request(now, key, 0, flow, method == "INVITE", flow.Proto != wire.UDP, msg, timeout, l.effects)
+	l.apply(now)
+	return key
+}
+
+// respond sends a response on a server transaction.
+func (l *loop) respond(now time.Time, key txn.Key, code int, msg []byte) {
+	l.effects = l.txns.Respond(now, key, code, msg, l.effects)
+	l.apply(now)
+}
+
+// icmp tells the request that an error came back for.
+func (l *loop) icmp(now time.Time, branch string, e wire.ICMP) {
+	for _, method := range [...]string{"INVITE", "OPTIONS", "BYE"} {
+		if w, ok := l.waiting[txn.ClientKey(branch, method)]; ok {
+			l.log.Debug().Stringer("to", e.Flow.Remote).AnErr("error", e.Err).Str("method", method).Msg("icmp in answer to our request")
+			w.icmp(now)
+			return
+		}
+	}
+}
+
+// closed ends the requests that were on a stream that broke.
+func (l *loop) closed(now time.Time, f wire.Flow, err error) {
+	l.log.Debug().Stringer("peer", f.Remote).AnErr("error", err).Msg("connection ended")
+	var lost []waiter
+	for key, w := range l.waiting {
+		if w.flow == f {
+			delete(l.waiting, key)
+			l.txns.Forget(key)
+			lost = append(lost, w)
+		}
+	}
+	for _, w := range lost {
+		w.failed(now, broken)
+	}
+}
+
+// alarms is a heap of the calls' deadlines; an entry that its call no longer means is skipped.
+type alarms []alarm
+
+type alarm struct {
+	at time.Time
+	s  *session
+}
+
+func (a alarms) Len() int           { return len(a) }
+func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
+func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *alarms) Push(x any)        { *a = append(*a, x.(alarm)) }
+func (a *alarms) Pop() any {
+	old := *a
+	x := old[len(old)-1]
+	old[len(old)-1] = alarm{}
+	*a = old[:len(old)-1]
+	return x
+}

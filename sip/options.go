@@ -1,0 +1,107 @@
+package sip
+
+import (
+	"time"
+
+	"nines/sip/wire"
+)
+
+// truthfulAfter is how long real calls must have failed before a truthful node says so (R19).
+const truthfulAfter = 10 * time.Second
+
+// onOptions answers a ping. A node that takes calls says 200, whatever it believes of its endpoints: it would ask them anyway (R19). A draining node
+// says nothing, so that carriers send their calls elsewhere. It is answered without a transaction: the same question gets the same answer.
+func (l *loop) onOptions(now time.Time, m *wire.Message, f wire.Flow, trunk *Trunk) {
+	switch {
+	case l.s.draining.Load():
+		return
+	case trunk == nil && !l.isEndpoint(f):
+		l.s.count.unknown.Add(1)
+		return
+	}
+	code, reason := 200, "OK"
+	if since := l.s.failedSince.Load(); trunk != nil && trunk.Truthful && since != 0 && now.UnixNano()-since >= int64(truthfulAfter) {
+		code, reason = 500, "No Endpoint Answers"
+	}
+	l.send(replyFlow(m, f), simpleReply(m, f.Remote, code, reason, l.stray(),
+		wire.Header{Name: "Allow", Value: allow}, wire.Header{Name: "Accept", Value: accept}, wire.Header{Name: "Supported", Value: supported}))
+}
+
+// isEndpoint says that a message comes from a host that we ask.
+func (l *loop) isEndpoint(f wire.Flow) bool { return l.s.known.Load().hosts[f.Remote.Addr().Unmap()] }
+
+// callerSilence is how long a caller's media may be away before we ask whether the caller is still there (R44).
+const callerSilence = 30 * time.Second
+
+// callerCheck is the watch over a talking caller.
+type callerCheck struct {
+	next time.Time
+	bad  int
+	out  bool
+}
+
+// checkCaller asks a caller who has sent no media for thirty seconds whether it is still there. Twice silence or 481 means gone (R44); a silent
+// caller whose phone answers is never cut off.
+func (s *session) checkCaller(now time.Time) {
+	s.check.next = now.Add(callerSilence / 3)
+	if s.check.out || s.winner == nil || s.caller.leg.Pending2xx != nil {
+		return
+	}
+	last := s.answeredAt
+	if s.caller.media != nil {
+		for _, st := range s.caller.media.Stats(nil) {
+			if st.Last.After(last) {
+				last = st.Last
+			}
+		}
+	}
+	if now.Sub(last) < callerSilence {
+		s.check.bad = 0
+		s.check.next = last.Add(callerSilence)
+		return
+	}
+	line, err := s.caller.leg.Request("OPTIONS", nil)
+	if err != nil {
+		return
+	}
+	s.check.out = true
+	l := s.loop
+	s.reach(now, &s.caller, line, func(now time.Time, flow wire.Flow, err error) {
+		if err != nil {
+			s.checked(now, false)
+			return
+		}
+		branch := token{loop: l.n, call: s.id}.branch(l.rnd)
+		l.request(now, "OPTIONS", branch, flow, l.build(&s.caller, line, flow, branch, nil, "", nil, nil), callerTimeout, callerWaiter{s})
+	})
+}
+
+// callerTimeout is how long the caller may take to say that it is there: its carrier is far away, and packets get lost.
+const callerTimeout = 4 * time.Second
+
+func (s *session) checked(now time.Time, there bool) {
+	s.check.out = false
+	if s.over {
+		return
+	}
+	if there {
+		s.check.bad = 0
+		return
+	}
+	if s.check.bad++; s.check.bad < 2 {
+		s.check.next = now.Add(time.Second)
+		s.loop.touch(s)
+		return
+	}
+	s.callerGone(now)
+}
+
+type callerWaiter struct{ s *session }
+
+func (w callerWaiter) response(now time.Time, m *wire.Message, _ wire.Flow) {
+	if m.Status >= 200 {
+		w.s.checked(now, m.Status != 481)
+	}
+}
+func (w callerWaiter) failed(now time.Time, _ failure) { w.s.checked(now, false) }
+func (w callerWaiter) icmp(time.Time)                  {}

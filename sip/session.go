@@ -1,0 +1,546 @@
+package sip
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"nines/call"
+	"nines/media"
+	"nines/media/sdp"
+	"nines/policy"
+	"nines/sip/leg"
+	"nines/sip/txn"
+	"nines/sip/wire"
+)
+
+// session is one call as this room sees it: the messages, dialogs and ports around a call.Call, which decides. Its loop owns it.
+type session struct {
+	loop    *loop
+	id      uint64
+	log     zerolog.Logger
+	began   time.Time
+	machine *call.Call
+	routing *routing // the configuration it began with (R3)
+	trunk   *Trunk
+	match   policy.Match
+	number  string // the caller's number as far as it is known; for R9 only, never logged
+
+	caller    party
+	key       txn.Key       // the caller's INVITE
+	invite    *wire.Message // nil once it is not needed any more
+	src       wire.Flow     // where the INVITE came from
+	offer     description   // what the caller offered; ok is false for an INVITE without
+	attempts  []*attempt    // by AttemptID, from 1
+	winner    *attempt
+	frozen    *frozen // R44: the answer that the caller has seen before the call was answered
+	lateOffer bool    // the caller's INVITE had no offer: the winner's 200 brings it, the caller's ACK answers
+
+	answeredAt time.Time
+	cancelMsg  *wire.Message // the caller's CANCEL, for its Reason
+	byeMsg     *wire.Message // the BYE that is being passed on
+	relays     []*relay      // requests in dialog that wait for the other side's answer
+	check      callerCheck
+
+	events     []call.Event
+	feeding    bool
+	final      bool // the caller's INVITE has its final response
+	waits      bool // the 200 waits for a PRACK
+	over       bool
+	callerDone bool // the caller's INVITE transaction has ended
+	touched    bool
+	alarm      time.Time
+}
+
+// party is one side of a call: its dialog, its flow, its ports.
+type party struct {
+	leg    *leg.Leg
+	flow   wire.Flow
+	reply  wire.Flow // where the responses go that the leg repeats
+	dead   bool      // the flow's connection has ended
+	pinned bool      // requests go to the flow, whatever the Contact says (R6)
+	ep     *endpoint // nil for the caller
+	media  *media.Side
+	far    []byte              // its last session description, as received
+	later  func(now time.Time) // a BYE that waits for the ACK of our 2xx (RFC 3261 §15)
+}
+
+// frozen is an answer that the caller has been given in a provisional response.
+type frozen struct {
+	attempt *attempt
+	theirs  []byte // as the endpoint sent it
+	ours    []byte // as we sent it up
+	body    []byte // the whole body around ours
+	ctype   string
+}
+
+// description is the body of a message and the session description in it.
+type description struct {
+	ctype string
+	body  []byte
+	span  sdp.Span
+	ok    bool
+}
+
+func describe(m *wire.Message) description {
+	d := description{ctype: m.ContentType, body: m.Body}
+	if len(m.Body) > 0 {
+		d.span, d.ok = sdp.Locate(m.ContentType, m.Body)
+	}
+	return d
+}
+
+func (d description) text() []byte { return d.body[d.span.Start:d.span.End] }
+
+func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flow, r *routing, trunk *Trunk) {
+	l.next++
+	s := &session{
+		loop: l, id: l.next, began: now, routing: r, trunk: trunk, key: key, invite: m, src: f,
+		log: l.log.With().Str("call", callName(l.n, l.next)).Logger(),
+	}
+	s.caller.flow = replyFlow(m, f)
+	s.caller.reply = s.caller.flow
+	s.offer = describe(m)
+	s.lateOffer = !s.offer.ok
+	if s.offer.ok {
+		s.caller.far = s.offer.text()
+	}
+	s.caller.leg = newCallerLeg(s, m)
+	s.match = r.policy.Match(query(m, trunk))
+	switch {
+	case !s.match.Found:
+		l.refuse(now, key, m, f, 404, "Not Found")
+		return
+	case trunk.Name == "" && (s.match.Route.Class != policy.Emergency || s.match.SecondLine):
+		l.refuse(now, key, m, f, 403, "Forbidden")
+		return
+	}
+	s.number = callerNumber(m)
+	s.machine = call.New(call.Params{Class: s.match.Route.Class})
+	l.calls[s.id] = s
+	l.invites[key] = s
+	l.s.count.calls.Add(1)
+	l.s.count.active.Add(1)
+	l.s.cfg.Observer.CallBegan(trunk.Name, s.match.Route.Name)
+	s.log.Info().Str("trunk", string(trunk.Name)).Str("route", string(s.match.Route.Name)).Str("called", s.match.Number).
+		Str("why", s.match.Why).Str("call_id", m.CallID).Bool("malformed", m.Malformed).Msg("call came in")
+	s.reserveCaller()
+	s.plan(now)
+	l.touch(s)
+}
+
+func callName(loop int, id uint64) string {
+	return strconv.FormatInt(int64(loop), 36) + "-" + strconv.FormatUint(id, 36)
+}
+
+// query is what a request says about who is called.
+func query(m *wire.Message, trunk *Trunk) policy.Query {
+	_, to, _ := wire.NameAddr(m.To)
+	q := policy.Query{Trunk: trunk.Name, RequestURI: m.URI, To: to}
+	for _, name := range [...]string{"P-Called-Party-ID", "Route"} {
+		for _, v := range m.All(name) {
+			if _, uri, _ := wire.NameAddr(v); name != "Route" || strings.HasPrefix(strings.ToLower(uri), "urn:") {
+				q.Others = append(q.Others, uri)
+			}
+		}
+	}
+	for _, v := range m.All("History-Info") {
+		if marked(v) {
+			q.Marked = true
+		}
+	}
+	return q
+}
+
+// callerNumber is what a loop of mutual aid is recognised by when its marker was stripped (R9). Empty for withheld numbers.
+func callerNumber(m *wire.Message) string {
+	v, ok := m.Get("P-Asserted-Identity")
+	if !ok {
+		v = m.From
+	}
+	_, uri, _ := wire.NameAddr(v)
+	n := policy.Number(uri)
+	digits := 0
+	for _, c := range n {
+		if c >= '0' && c <= '9' {
+			digits++
+		}
+	}
+	if digits < 5 {
+		return ""
+	}
+	return n
+}
+
+// reserveCaller opens the caller's ports. Without ports the call goes on with its media past us: heard is better than anchored.
+func (s *session) reserveCaller() {
+	streams := 1
+	if s.offer.ok {
+		if v, err := sdp.Look(s.offer.text()); err == nil {
+			streams = len(v.Streams)
+		} else {
+			return // nothing in it that we could anchor
+		}
+	}
+	s.caller.media = s.reserve(s.src.Local.Addr().Unmap().Is6(), streams)
+	if s.offer.ok && s.caller.media != nil {
+		if v, err := sdp.Look(s.offer.text()); err == nil {
+			s.expect(&s.caller, &v, nil)
+		}
+	}
+}
+
+func (s *session) reserve(six bool, streams int) *media.Side {
+	relay := s.loop.s.cfg.Media
+	addr, ok := relay.Address(six)
+	if !ok {
+		if addr, ok = relay.Address(!six); !ok {
+			return nil
+		}
+	}
+	side, err := relay.Reserve(addr, max(streams, 1))
+	if err != nil {
+		s.loop.s.count.noPorts.Add(1)
+		s.log.Error().Err(err).Msg("no media ports for a call: its audio goes past us; widen media.ports")
+		return nil
+	}
+	return side
+}
+
+// plan makes a plan of what is believed now and gives it to the call.
+func (s *session) plan(now time.Time) {
+	srv := s.loop.s
+	snap := srv.health.Load()
+	srv.shared.mu.Lock()
+	p := s.routing.policy.Plan(s.match, policy.View{
+		State: func(name policy.EndpointName) policy.State {
+			st := snap.Of(name)
+			return policy.State{Verdict: st.Verdict, Held: st.Held, Busy: st.Full(now), Used: srv.shared.slots.Used(name), Words: st.Words}
+		},
+		MaxForwards: maxForwards(s.invite),
+		CallerOut:   s.number != "" && srv.shared.out[s.number] > 0,
+	})
+	srv.shared.mu.Unlock()
+	s.feed(now, call.Planned{Plan: p})
+}
+
+func maxForwards(m *wire.Message) int {
+	if m.MaxForwards < 0 {
+		return 70 // RFC 3261 §16.6.3
+	}
+	return m.MaxForwards
+}
+
+// feed tells the call what happened and does what it says. What happens while that is done waits for its turn.
+func (s *session) feed(now time.Time, ev call.Event) {
+	s.events = append(s.events, ev)
+	if s.feeding {
+		return
+	}
+	s.feeding = true
+	defer func() { s.feeding = false }()
+	for len(s.events) > 0 {
+		ev := s.events[0]
+		s.events = s.events[1:]
+		for _, a := range s.machine.Step(now, ev) {
+			s.perform(now, a)
+		}
+	}
+	s.events = s.events[:0]
+	s.loop.touch(s)
+}
+
+// perform does one action.
+func (s *session) perform(now time.Time, a call.Action) {
+	switch a := a.(type) {
+	case call.NeedPlan:
+		s.plan(now)
+	case call.Ask:
+		s.ask(now, a)
+	case call.Stop:
+		s.attempt(a.Attempt).stop(now, a)
+	case call.Discard:
+		s.attempt(a.Attempt).discard(now, a.Why)
+	case call.Ring:
+		s.ring(now)
+	case call.Early:
+		s.early(now, s.attempt(a.Attempt))
+	case call.Aim:
+		s.aim(s.attempt(a.Attempt))
+	case call.Answer:
+		s.answer(now, s.attempt(a.Attempt))
+	case call.Reject:
+		s.reject(now, a)
+	case call.HangUp:
+		s.hangUp(now, a)
+	case call.Note:
+		s.log.Info().Msg(a.Text)
+	case call.Over:
+		s.end(now, a.Why)
+	}
+}
+
+func (s *session) attempt(id call.AttemptID) *attempt { return s.attempts[id-1] }
+
+// ring sends a 180 without SDP to the caller (R44).
+func (s *session) ring(now time.Time) {
+	if s.final {
+		return
+	}
+	s.provisional(now, 180, "Ringing", nil)
+}
+
+// early sends an attempt's session description to the caller; from here on that answer is frozen (R44).
+func (s *session) early(now time.Time, at *attempt) {
+	d := describe(at.earlyMsg)
+	if s.final || s.frozen != nil || !d.ok {
+		return
+	}
+	s.frozen = &frozen{attempt: at, theirs: d.text(), ctype: d.ctype}
+	s.aim(at)
+	s.frozen.body, s.frozen.ours = s.rewritten(&s.caller, d)
+	s.provisional(now, 183, "Session Progress", s.frozen)
+}
+
+// provisional sends a 18x, reliably where the caller demands it, or can do it and SDP is in it (RFC 3262 §3).
+func (s *session) provisional(now time.Time, code int, reason string, with *frozen) {
+	m, lg := s.invite, s.caller.leg
+	b := appendReply(make([]byte, 0, 1024), m, s.src.Remote, code, reason, lg.LocalTag)
+	b = appendRecordRoutes(b, m)
+	b = wire.AppendHeader(b, "Contact", lg.Contact)
+	b = wire.AppendHeader(b, "Allow", allow)
+	reply := leg.Reply{Method: "INVITE", CSeq: m.CSeq, Code: code}
+	if m.HasToken("Require", "100rel") || (with != nil && m.HasToken("Supported", "100rel")) {
+		reply.RSeq = lg.NextRSeq(s.loop.rnd.Uint32())
+		b = wire.AppendHeader(b, "Require", "100rel")
+		b = wire.AppendHeader(b, "RSeq", utoa(uint64(reply.RSeq)))
+	}
+	if with == nil {
+		b = wire.AppendBody(b, nil)
+	} else {
+		b = wire.AppendHeader(b, "Content-Type", with.ctype)
+		b = wire.AppendBody(b, with.body)
+		reply.SDP = with.ours
+	}
+	reply.Data = b
+	if lg.Reply(now, reply).Wait {
+		return // one at a time; it follows when the one before has its PRACK
+	}
+	s.loop.respond(now, s.key, code, b)
+}
+
+func appendRecordRoutes(b []byte, m *wire.Message) []byte {
+	for _, v := range m.All("Record-Route") {
+		b = wire.AppendHeader(b, "Record-Route", v)
+	}
+	return b
+}
+
+// aim joins the caller's ports with an attempt's.
+func (s *session) aim(at *attempt) {
+	msg := at.answerMsg
+	if msg == nil {
+		msg = at.earlyMsg
+	}
+	if msg == nil {
+		return
+	}
+	if d := at.sdpOf(msg); d.ok {
+		at.far = d.text()
+		if s.offer.ok {
+			s.pair(&s.caller, s.caller.far, &at.party, at.far)
+		}
+	}
+	if s.caller.media != nil && at.media != nil {
+		s.loop.s.cfg.Media.Join(s.caller.media, at.media)
+	}
+}
+
+// answer sends the 200 to the caller.
+func (s *session) answer(now time.Time, at *attempt) {
+	s.winner = at
+	if !s.caller.leg.MayAnswer() {
+		s.waits = true // RFC 3262 §3: the 2xx waits for the PRACK of a provisional with SDP
+		return
+	}
+	s.waits = false
+	s.answeredAt = now
+	m := at.answerMsg
+	var body, text []byte
+	ctype := ""
+	if s.frozen != nil {
+		body, text, ctype = s.frozen.body, s.frozen.ours, s.frozen.ctype
+	} else if d := at.sdpOf(m); d.ok {
+		body, text = s.rewritten(&s.caller, d)
+		ctype = d.ctype
+	}
+	s.caller.leg.Contact = s.loop.s.contact(s.src, m)
+	b := appendReply(make([]byte, 0, 1024+len(body)), s.invite, s.src.Remote, m.Status, m.Reason, s.caller.leg.LocalTag)
+	b = appendRecordRoutes(b, s.invite)
+	b = wire.AppendHeader(b, "Contact", s.caller.leg.Contact)
+	b = s.appendAnswerHeaders(b, m)
+	if ctype != "" {
+		b = wire.AppendHeader(b, "Content-Type", ctype)
+	}
+	b = wire.AppendBody(b, body)
+	s.final = true
+	s.caller.leg.Reply(now, leg.Reply{Method: "INVITE", CSeq: s.invite.CSeq, Code: m.Status, SDP: text, Data: b})
+	s.loop.respond(now, s.key, m.Status, b)
+	at.confirm(now)
+	s.loop.s.failedSince.Store(0)
+	setup := now.Sub(s.began)
+	s.loop.s.count.answered.Add(1)
+	s.loop.s.count.talking.Add(1)
+	s.loop.s.cfg.Observer.CallAnswered(s.match.Route.Name, s.machine.Class, at.ep.Name, setup)
+	s.log.Info().Str("endpoint", string(at.ep.Name)).Dur("setup_ms", setup).Int("attempt", int(at.id)).Msg("call answered")
+	s.refit(now, at)
+}
+
+// appendAnswerHeaders copies the end-to-end headers of a 200 up, with option tags that hold on the caller's leg.
+func (s *session) appendAnswerHeaders(b []byte, m *wire.Message) []byte {
+	hasAllow := false
+	for i := range m.Headers {
+		h := &m.Headers[i]
+		if perLeg(h.Name) || bodyHeader(h.Name) {
+			continue
+		}
+		hasAllow = hasAllow || strings.EqualFold(h.Name, "Allow")
+		b = wire.AppendHeader(b, h.Name, h.Value)
+	}
+	if !hasAllow {
+		b = wire.AppendHeader(b, "Allow", allow)
+	}
+	return appendTags(b, "Supported", optionTags(m, "Supported"))
+}
+
+// refit re-INVITEs a winner that answered otherwise than the frozen answer that the caller already has (R44).
+func (s *session) refit(now time.Time, at *attempt) {
+	if s.frozen == nil || s.frozen.attempt == at || at.far == nil || sdp.SameCodecs(s.frozen.theirs, at.far) {
+		return
+	}
+	text := s.rewrite(&at.party, sdp.Restrict(s.offer.text(), s.frozen.theirs))
+	s.log.Info().Msg("the winner answered otherwise than the caller was told: asking it again with the agreed codecs")
+	s.ownReinvite(now, at, text)
+}
+
+// reject sends the final refusal.
+func (s *session) reject(now time.Time, a call.Reject) {
+	if s.final {
+		return
+	}
+	s.final = true
+	m := s.invite
+	b := appendReply(make([]byte, 0, 512), m, s.src.Remote, a.Code, a.Text, s.caller.leg.LocalTag)
+	b = wire.AppendHeader(b, "Allow", allow)
+	s.caller.leg.Reply(now, leg.Reply{Method: "INVITE", CSeq: m.CSeq, Code: a.Code})
+	s.loop.respond(now, s.key, a.Code, wire.AppendBody(b, nil))
+	if a.Code == 487 {
+		s.loop.s.count.cancelled.Add(1)
+	} else {
+		s.loop.s.count.rejected.Add(1)
+		if s.machine.Class == policy.Emergency {
+			s.loop.s.failedSince.CompareAndSwap(0, now.UnixNano())
+		}
+	}
+	s.loop.s.cfg.Observer.CallFailed(s.match.Route.Name, s.machine.Class, a.Code)
+	s.log.Warn().Int("code", a.Code).Str("why", a.Why).Msg("call was not answered")
+}
+
+// hangUp sends a BYE to one side. What the other side's BYE said goes with it (R46).
+func (s *session) hangUp(now time.Time, a call.HangUp) {
+	p := &s.caller
+	if a.Side == call.Callee {
+		if s.winner == nil {
+			return
+		}
+		p = &s.winner.party
+	}
+	s.bye(now, p, s.byeMsg, "", a.Why)
+}
+
+// cancelled is the caller's CANCEL to its INVITE, or to a re-INVITE.
+func (s *session) cancelled(now time.Time, invite txn.Key, m *wire.Message) {
+	if invite != s.key {
+		s.cancelRelay(now, invite)
+		return
+	}
+	s.cancelMsg = m
+	s.feed(now, call.Cancelled{})
+}
+
+// end is what remains to be done when the call is over: the ports go back, and what the session needed to be talked to is forgotten.
+func (s *session) end(now time.Time, why string) {
+	if s.over {
+		return
+	}
+	s.over = true
+	s.log.Info().Str("why", why).Dur("age_ms", now.Sub(s.began)).Msg("call over")
+	s.loop.s.count.active.Add(-1)
+	s.loop.s.cfg.Observer.CallOver(s.trunk.Name, s.match.Route.Name, !s.answeredAt.IsZero())
+	if !s.answeredAt.IsZero() {
+		s.loop.s.count.talking.Add(-1)
+	}
+	for _, at := range s.attempts {
+		at.release()
+	}
+	if s.caller.media != nil {
+		s.caller.media.Release()
+		s.caller.media = nil
+	}
+	s.offer, s.frozen = description{}, nil
+}
+
+// wake is the session's next deadline.
+func (s *session) wake() time.Time {
+	t := s.machine.Wake()
+	t = earliest(t, s.caller.leg.Next())
+	if s.winner != nil && s.winner.leg != nil {
+		t = earliest(t, s.winner.leg.Next())
+	}
+	if !s.over {
+		t = earliest(t, s.check.next)
+	}
+	return t
+}
+
+// tick does what is due.
+func (s *session) tick(now time.Time) {
+	s.legTick(now, &s.caller)
+	if s.winner != nil && s.winner.leg != nil {
+		s.legTick(now, &s.winner.party)
+	}
+	if w := s.machine.Wake(); !w.IsZero() && !w.After(now) {
+		s.feed(now, call.Tick{})
+	}
+	if !s.over && !s.check.next.IsZero() && !s.check.next.After(now) {
+		s.checkCaller(now)
+	}
+}
+
+// forgettable says that nobody can need the session any more.
+func (s *session) forgettable() bool {
+	if !s.over || s.caller.leg.Pending2xx != nil || s.caller.later != nil || len(s.relays) > 0 {
+		return false
+	}
+	for _, at := range s.attempts {
+		if at.open() {
+			return false
+		}
+	}
+	return true
+}
+
+// forget drops a session. What repeated 2xx responses still need stays behind in remnants.
+func (l *loop) forget(s *session) {
+	delete(l.calls, s.id)
+	if l.invites[s.key] == s {
+		delete(l.invites, s.key)
+	}
+	for _, at := range s.attempts {
+		at.leaveRemnant()
+	}
+}
+
+func utoa(v uint64) string { return strconv.FormatUint(v, 10) }

@@ -1,0 +1,424 @@
+// Package sip speaks SIP. It turns messages into a call's events and a call's actions into messages; what happens to a call is decided in package
+// call, who is asked in package policy, what we believe of an endpoint in package health.
+//
+// A [Server] has one loop per core. A loop owns its calls: it reads their messages in the order in which they arrived, steps them, and writes what
+// they send, all in one goroutine, so that nothing of a call needs a lock. Our branches, tags and Call-IDs carry the loop's and the call's number;
+// a message finds its owner by them, and a new INVITE and its CANCEL go to the loop that their branch hashes to.
+//
+// Loop 0 also owns what is believed about the endpoints (health.Judge) and sends the OPTIONS probes. Everybody else reads its snapshot.
+//
+// Drive it with [New], [Server.Run]; [Server.Swap] takes a new [Routing] without touching the calls in progress.
+package sip
+
+import (
+	"context"
+	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"nines/health"
+	"nines/media"
+	"nines/policy"
+	"nines/sip/wire"
+)
+
+// Trunk is a carrier or PBX that sends us calls, as this room needs to know it.
+type Trunk struct {
+	policy.Trunk
+	From      []netip.Prefix // its messages come from here
+	Truthful  bool           // OPTIONS gets 500 once real calls have failed for ten seconds (R19)
+	Symmetric bool           // its media comes from behind a NAT (R29)
+}
+
+// Endpoint is a place that can answer, as this room needs to know it.
+type Endpoint struct {
+	policy.Endpoint
+	URI       string         // sip: URI; with a user it is the Request-URI, else the called number at its host (R46)
+	Addresses []netip.Addr   // used while DNS has no answer
+	MediaFrom []netip.Prefix // networks its media may come from beside the negotiated address
+	Symmetric bool
+}
+
+// Routing is what a reload swaps. It is never changed after it was given to [Server.Swap].
+type Routing struct {
+	Name            string // who we are, told to partners
+	Trunks          []Trunk
+	Endpoints       []Endpoint
+	Routes          []policy.Route
+	Health          health.Config
+	AnswerEmergency bool // unknown_sources: answer_emergency
+}
+
+// Observer is told what happened, from the loops; it must not block.
+type Observer interface {
+	// CallBegan says that a call was taken.
+	CallBegan(trunk policy.TrunkName, route policy.RouteName)
+	// CallAnswered says which endpoint answered and how long the set-up took, from the INVITE's arrival to our 200.
+	CallAnswered(route policy.RouteName, class policy.Class, endpoint policy.EndpointName, setup time.Duration)
+	// CallFailed says which final response a caller got instead; 487 is the caller's own wish.
+	CallFailed(route policy.RouteName, class policy.Class, code int)
+	// CallOver says that a call has ended; each CallBegan is followed by one.
+	CallOver(trunk policy.TrunkName, route policy.RouteName, answered bool)
+	// Attempted says how an attempt went: answered, refused, failed, silent, stopped, unusable.
+	Attempted(endpoint policy.EndpointName, outcome string)
+	// Probed says what became of an OPTIONS probe.
+	Probed(health.Probe)
+	// Heard says that a trunk sent a request outside a dialog.
+	Heard(trunk policy.TrunkName)
+}
+
+// Config is what a Server needs once, at its start.
+type Config struct {
+	Listen    []wire.Listen
+	Advertise string       // host for Via and Contact; empty means the socket's own address
+	Network   wire.Network // nil means the kernel
+	Loops     int          // 0 means one per core
+	Media     *media.Relay
+	Observer  Observer
+	Log       zerolog.Logger
+	// Resolve looks a host name up; nil means the system's resolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Seed makes tags, branches and jitter repeatable in simulations; zero means real randomness.
+	Seed uint64
+}
+
+// Server is the SIP side of a node.
+type Server struct {
+	cfg     Config
+	log     zerolog.Logger
+	stack   *wire.Stack
+	loops   []*loop
+	routing atomic.Pointer[routing]
+	known   atomic.Pointer[hostSet]         // hosts of trunks and endpoints
+	health  atomic.Pointer[health.Snapshot] // what loop 0 last published
+	shared  shared
+	count   counters
+	names   *resolver
+	advert  map[wire.Proto]uint16 // our listening port per transport, for Via and Contact
+
+	draining    atomic.Bool
+	lastHeard   atomic.Int64 // Unix nanoseconds
+	failedSince atomic.Int64 // Unix nanoseconds since which every emergency call has failed; 0 when they don't
+}
+
+// shared is what calls of different loops must agree on.
+type shared struct {
+	mu    sync.Mutex
+	slots *policy.Slots
+	out   map[string]int // caller numbers that are in a call at a partner (R9)
+}
+
+// New binds the sockets and prepares the loops; nothing is read before Run.
+func New(cfg Config, r Routing) (*Server, error) {
+	if cfg.Media == nil {
+		return nil, errors.New("sip: no media relay")
+	}
+	if cfg.Observer == nil {
+		cfg.Observer = nobody{}
+	}
+	if cfg.Loops <= 0 {
+		cfg.Loops = runtime.GOMAXPROCS(0)
+	}
+	if cfg.Loops > maxLoops {
+		cfg.Loops = maxLoops
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, shared: shared{out: map[string]int{}}}
+	s.names = newResolver(cfg.Resolve, s.resolved)
+	compiled, err := compile(r)
+	if err != nil {
+		return nil, err
+	}
+	s.shared.slots = policy.NewSlots(policyEndpoints(r.Endpoints))
+	s.routing.Store(compiled)
+	s.names.want(compiled)
+	s.resolved()
+	now := time.Now()
+	for n := range cfg.Loops {
+		s.loops = append(s.loops, newLoop(s, n, s.seed(uint64(n))))
+	}
+	s.loops[0].watch(now, compiled)
+	stack, err := wire.Open(wire.Config{Listen: cfg.Listen, Network: cfg.Network, Accept: s.accept}, s)
+	if err != nil {
+		return nil, err
+	}
+	s.stack = stack
+	s.advert = map[wire.Proto]uint16{}
+	for _, l := range stack.Listeners() {
+		if _, ok := s.advert[l.Proto]; !ok {
+			s.advert[l.Proto] = l.Addr.Port()
+		}
+	}
+	return s, nil
+}
+
+// seed makes the randomness of one loop.
+func (s *Server) seed(n uint64) *rand.Rand {
+	var key [32]byte
+	if s.cfg.Seed == 0 {
+		if _, err := crand.Read(key[:]); err != nil {
+			panic("sip: no randomness: " + err.Error()) // tags must not be guessable; crypto/rand does not fail on Linux
+		}
+	} else {
+		binary.LittleEndian.PutUint64(key[:], s.cfg.Seed)
+		binary.LittleEndian.PutUint64(key[8:], n)
+	}
+	return rand.New(rand.NewChaCha8(key))
+}
+
+// Run serves until ctx ends. The loops, the sockets' readers and the resolver end with it.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, l := range s.loops {
+		wg.Add(1)
+		go func() { defer wg.Done(); l.run(ctx) }() // ends with ctx
+	}
+	wg.Add(1)
+	go func() { defer wg.Done(); s.names.run(ctx) }() // ends with ctx
+	err := s.stack.Run(ctx)
+	cancel()
+	wg.Wait()
+	return err
+}
+
+// Swap takes a new routing for new calls. Calls in progress keep the plan they have; verdicts and holds survive (R3).
+func (s *Server) Swap(r Routing) error {
+	compiled, err := compile(r)
+	if err != nil {
+		return err
+	}
+	s.shared.mu.Lock()
+	s.shared.slots.Reconfigure(policyEndpoints(r.Endpoints))
+	s.shared.mu.Unlock()
+	s.routing.Store(compiled)
+	s.names.want(compiled)
+	s.resolved()
+	s.loops[0].post(func(now time.Time) { s.loops[0].rewatch(now, compiled) })
+	return nil
+}
+
+// Drain stops answering OPTIONS, so that carriers send new calls elsewhere; calls that come all the same are still taken (R19).
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Listeners gives the concrete sockets.
+func (s *Server) Listeners() []wire.Listen { return s.stack.Listeners() }
+
+// Packets implements wire.Sink: each message goes to the loop that owns it.
+func (s *Server) Packets(batch []wire.Packet) {
+	if len(s.loops) == 1 {
+		s.loops[0].packets(batch)
+		return
+	}
+	for i := range batch {
+		l := s.loops[s.owner(batch[i].Data)]
+		l.packets(batch[i : i+1])
+	}
+}
+
+// ICMP implements wire.Sink.
+func (s *Server) ICMP(e wire.ICMP) {
+	s.count.icmp.Add(1)
+	if p, ok := wire.Peek(e.Quote); ok && len(p.Branch) > 0 {
+		if tok, ok := parseToken(branchToken(p.Branch)); ok && tok.loop < len(s.loops) {
+			branch := string(p.Branch)
+			l := s.loops[tok.loop]
+			l.post(func(now time.Time) { l.icmp(now, branch, e) })
+		}
+	}
+}
+
+// Closed implements wire.Sink: a stream connection ended.
+func (s *Server) Closed(f wire.Flow, err error) {
+	for _, l := range s.loops {
+		l.post(func(now time.Time) { l.closed(now, f, err) })
+	}
+}
+
+// owner finds the loop a message belongs to.
+func (s *Server) owner(data []byte) int {
+	p, ok := wire.Peek(data)
+	if !ok {
+		return 0
+	}
+	if len(p.Method) == 0 { // a response: its topmost branch is ours
+		if tok, ok := parseToken(branchToken(p.Branch)); ok && tok.loop < len(s.loops) {
+			return tok.loop
+		}
+		return 0
+	}
+	if len(p.ToTag) > 0 {
+		if tok, ok := parseToken(p.ToTag); ok && tok.loop < len(s.loops) {
+			return tok.loop
+		}
+	}
+	h := uint32(2166136261) // FNV-1a over branch and sent-by: an INVITE and its CANCEL share both
+	for _, b := range p.Branch {
+		h = (h ^ uint32(b)) * 16777619
+	}
+	for _, b := range p.Host {
+		h = (h ^ uint32(b)) * 16777619
+	}
+	if len(p.Branch) == 0 {
+		for _, b := range p.CallID {
+			h = (h ^ uint32(b)) * 16777619
+		}
+	}
+	return int(h % uint32(len(s.loops)))
+}
+
+// accept is the source check, before anything is parsed: trunks, endpoints, and whoever shows a token of ours.
+func (s *Server) accept(src netip.AddrPort, _ wire.Proto, data []byte) bool {
+	if s.known.Load().has(src.Addr().Unmap()) {
+		return true
+	}
+	r := s.routing.Load()
+	if data == nil { // a stream connection is accepted before it says anything
+		return r.AnswerEmergency
+	}
+	p, ok := wire.Peek(data)
+	if !ok {
+		return false
+	}
+	if len(p.Method) == 0 {
+		_, ours := parseToken(branchToken(p.Branch))
+		return ours
+	}
+	if _, ours := parseToken(p.ToTag); ours {
+		return true
+	}
+	if string(p.Method) == "INVITE" {
+		s.count.unknownInvites.Add(1)
+	}
+	switch string(p.Method) {
+	case "INVITE", "ACK", "CANCEL":
+		return r.AnswerEmergency
+	}
+	return false
+}
+
+// resolved rebuilds the set of hosts whose messages are read.
+func (s *Server) resolved() {
+	r := s.routing.Load()
+	if r == nil {
+		return
+	}
+	set := &hostSet{hosts: map[netip.Addr]bool{}}
+	for i := range r.Trunks {
+		set.nets = append(set.nets, r.Trunks[i].From...)
+	}
+	for i := range r.Endpoints {
+		for _, a := range s.names.targets(r.byName[r.Endpoints[i].Name]) {
+			set.hosts[a.Addr().Unmap()] = true
+		}
+	}
+	s.known.Store(set)
+}
+
+type hostSet struct {
+	nets  []netip.Prefix
+	hosts map[netip.Addr]bool
+}
+
+func (h *hostSet) has(a netip.Addr) bool {
+	if h.hosts[a] {
+		return true
+	}
+	for _, n := range h.nets {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// routing is a Routing made ready.
+type routing struct {
+	Routing
+	policy *policy.Policy
+	byName map[policy.EndpointName]*endpoint
+}
+
+// endpoint is an Endpoint with its URI taken apart.
+type endpoint struct {
+	Endpoint
+	uri   wire.URI
+	proto wire.Proto
+	host  string
+	port  uint16
+}
+
+func compile(r Routing) (*routing, error) {
+	c := &routing{Routing: r, byName: make(map[policy.EndpointName]*endpoint, len(r.Endpoints))}
+	pc := policy.Config{Endpoints: policyEndpoints(r.Endpoints), Routes: r.Routes}
+	for _, t := range r.Trunks {
+		pc.Trunks = append(pc.Trunks, t.Trunk)
+	}
+	for _, e := range r.Endpoints {
+		u, ok := wire.ParseURI(e.URI)
+		if !ok {
+			return nil, fmt.Errorf("endpoint %s: %q is no URI", e.Name, e.URI)
+		}
+		ep := &endpoint{Endpoint: e, uri: u, host: u.Host, port: u.Port, proto: wire.UDP}
+		if t := u.Transport(); t != 0 {
+			ep.proto = t
+		}
+		if ep.port == 0 {
+			ep.port = 5060
+			if ep.proto == wire.TLS {
+				ep.port = 5061
+			}
+		}
+		c.byName[e.Name] = ep
+	}
+	c.policy = policy.New(pc)
+	return c, nil
+}
+
+func policyEndpoints(es []Endpoint) []policy.Endpoint {
+	out := make([]policy.Endpoint, len(es))
+	for i, e := range es {
+		out[i] = e.Endpoint
+	}
+	return out
+}
+
+// trunk finds who a source address is; the longest prefix wins.
+func (r *routing) trunk(a netip.Addr) *Trunk {
+	a = a.Unmap()
+	var best *Trunk
+	bits := -1
+	for i := range r.Trunks {
+		for _, n := range r.Trunks[i].From {
+			if n.Bits() > bits && n.Contains(a) {
+				best, bits = &r.Trunks[i], n.Bits()
+			}
+		}
+	}
+	return best
+}
+
+// nobody is the Observer of a server that nobody watches.
+type nobody struct{}
+
+func (nobody) CallBegan(policy.TrunkName, policy.RouteName)                                    {}
+func (nobody) CallAnswered(policy.RouteName, policy.Class, policy.EndpointName, time.Duration) {}
+func (nobody) CallFailed(policy.RouteName, policy.Class, int)                                  {}
+func (nobody) CallOver(policy.TrunkName, policy.RouteName, bool)                               {}
+func (nobody) Attempted(policy.EndpointName, string)                                           {}
+func (nobody) Probed(health.Probe)                                                             {}
+func (nobody) Heard(policy.TrunkName)                                                          {}
+
+func systemResolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}

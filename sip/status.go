@@ -1,0 +1,115 @@
+package sip
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"nines/call"
+	"nines/health"
+	"nines/policy"
+	"nines/sip/wire"
+)
+
+// counters are written by the loops and readers and read by whoever asks.
+type counters struct {
+	calls, answered, rejected, cancelled                     atomic.Uint64
+	active, talking                                          atomic.Int64
+	requests, responses, garbage, malformed, stray, overflow atomic.Uint64
+	unknown, unknownInvites, icmp, panics, stalls, noPorts   atomic.Uint64
+}
+
+// Counters are numbers since the start, but for Active and Talking, which are now.
+type Counters struct {
+	Calls     uint64 `json:"calls"`     // INVITEs that became calls
+	Answered  uint64 `json:"answered"`  // 200 sent to the caller
+	Rejected  uint64 `json:"rejected"`  // another final response but 487
+	Cancelled uint64 `json:"cancelled"` // 487
+	Active    int64  `json:"active"`
+	Talking   int64  `json:"talking"`
+
+	Requests       uint64 `json:"requests"`
+	Responses      uint64 `json:"responses"`
+	Garbage        uint64 `json:"garbage"`         // no SIP
+	Malformed      uint64 `json:"malformed"`       // mended
+	Stray          uint64 `json:"stray"`           // of no call and no request of ours
+	Overflow       uint64 `json:"overflow"`        // dropped because a loop was full
+	Unknown        uint64 `json:"unknown"`         // requests of hosts that are neither trunk nor endpoint
+	UnknownInvites uint64 `json:"unknown_invites"` // INVITEs of such hosts
+	ICMP           uint64 `json:"icmp"`
+	Panics         uint64 `json:"panics"`
+	Stalls         uint64 `json:"stalls"`   // times we were late ourselves
+	NoPorts        uint64 `json:"no_ports"` // sides of calls that found no media ports
+
+	Wire wire.Counters `json:"wire"`
+}
+
+// Counters reads the numbers.
+func (s *Server) Counters() Counters {
+	c := &s.count
+	return Counters{
+		Calls: c.calls.Load(), Answered: c.answered.Load(), Rejected: c.rejected.Load(), Cancelled: c.cancelled.Load(),
+		Active: c.active.Load(), Talking: c.talking.Load(),
+		Requests: c.requests.Load(), Responses: c.responses.Load(), Garbage: c.garbage.Load(), Malformed: c.malformed.Load(),
+		Stray: c.stray.Load(), Overflow: c.overflow.Load(), Unknown: c.unknown.Load(), UnknownInvites: c.unknownInvites.Load(),
+		ICMP: c.icmp.Load(), Panics: c.panics.Load(), Stalls: c.stalls.Load(), NoPorts: c.noPorts.Load(), Wire: s.stack.Counters(),
+	}
+}
+
+// Used is how many calls an endpoint has now.
+func (s *Server) Used(name policy.EndpointName) int {
+	s.shared.mu.Lock()
+	defer s.shared.mu.Unlock()
+	return s.shared.slots.Used(name)
+}
+
+// Snapshot is what is believed now.
+func (s *Server) Snapshot() *health.Snapshot { return s.health.Load() }
+
+// Explain gives the evidence for every verdict, in the words that CLI, API and console share (R16).
+func (s *Server) Explain(ctx context.Context) ([]health.Explanation, error) {
+	l := s.loops[0]
+	done := make(chan []health.Explanation, 1)
+	l.post(func(now time.Time) { done <- l.judge.ExplainAll(now) })
+	select {
+	case e := <-done:
+		return e, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Residue is what the loops hold: for tests that nothing is left behind, and for status.
+type Residue struct {
+	Sessions     int `json:"sessions"`     // calls that live, or whose last messages are still awaited
+	Transactions int `json:"transactions"` // 64·T1 after a call its transactions are gone too
+	Waiting      int `json:"waiting"`      // requests of ours, lingering ones included
+	Alarms       int `json:"alarms"`
+}
+
+// Residue asks every loop what it holds.
+func (s *Server) Residue(ctx context.Context) (Residue, error) {
+	var sum Residue
+	for _, l := range s.loops {
+		done := make(chan Residue, 1)
+		l.post(func(time.Time) {
+			done <- Residue{Sessions: len(l.calls), Transactions: l.txns.Len(), Waiting: len(l.waiting), Alarms: len(l.alarms)}
+		})
+		select {
+		case r := <-done:
+			sum.Sessions += r.Sessions
+			sum.Transactions += r.Transactions
+			sum.Waiting += r.Waiting
+			sum.Alarms += r.Alarms
+		case <-ctx.Done():
+			return sum, ctx.Err()
+		}
+	}
+	return sum, nil
+}
+
+// callerGone ends a call whose caller is there no more.
+func (s *session) callerGone(now time.Time) {
+	s.log.Warn().Msg("the caller's phone is gone: no media for 30 s and no answer twice")
+	s.feed(now, call.Lost{Side: call.Caller})
+}

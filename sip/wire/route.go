@@ -1,0 +1,99 @@
+package wire
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	routeTTL  = 5 * time.Second // how long the routing table's word is believed
+	maxRoutes = 1024
+)
+
+// routes remembers which of our addresses reaches whom.
+type routes struct {
+	mu    sync.Mutex
+	known map[netip.Addr]route
+}
+
+type route struct {
+	local netip.AddrPort
+	until time.Time
+}
+
+// UDPFlow gives the flow on which a datagram to remote would leave; false when we listen on no UDP socket of its family. Where the kernel is the
+// network the routing table is asked; if its source address is none of ours, as in a network of another kind, the nearest listener is taken.
+func (s *Stack) UDPFlow(remote netip.AddrPort) (Flow, bool) {
+	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+	local, ok := s.localFor(remote)
+	return Flow{Proto: UDP, Local: local, Remote: remote}, ok
+}
+
+func (s *Stack) localFor(remote netip.AddrPort) (netip.AddrPort, bool) {
+	if !s.kernel {
+		return s.nearest(remote.Addr(), netip.Addr{})
+	}
+	now := time.Now()
+	s.routes.mu.Lock()
+	r, ok := s.routes.known[remote.Addr()]
+	s.routes.mu.Unlock()
+	if ok && now.Before(r.until) {
+		return r.local, true
+	}
+	local, ok := s.nearest(remote.Addr(), sourceFor(remote))
+	if !ok {
+		return local, false
+	}
+	s.routes.mu.Lock()
+	defer s.routes.mu.Unlock()
+	if s.routes.known == nil || len(s.routes.known) >= maxRoutes {
+		s.routes.known = make(map[netip.Addr]route)
+	}
+	s.routes.known[remote.Addr()] = route{local, now.Add(routeTTL)}
+	return local, true
+}
+
+// sourceFor asks the routing table: a connected UDP socket has chosen its source address, and sends nothing.
+func sourceFor(remote netip.AddrPort) netip.Addr {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(remote))
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer func() { _ = conn.Close() }()
+	return addrPort(conn.LocalAddr()).Addr()
+}
+
+// nearest picks the listener with that source address, else the best of remote's family: of the same reach (loopback, link-local, wide), then of
+// the longest common prefix, then the first listed.
+func (s *Stack) nearest(remote, source netip.Addr) (best netip.AddrPort, ok bool) {
+	top := -1
+	for _, l := range s.listens {
+		a := l.Addr.Addr()
+		if l.Proto != UDP || a.Is4() != remote.Is4() {
+			continue
+		}
+		score := commonBits(a, remote)
+		if a.IsLoopback() == remote.IsLoopback() && a.IsLinkLocalUnicast() == remote.IsLinkLocalUnicast() {
+			score += 1000
+		}
+		if a == source {
+			score += 10000
+		}
+		if score > top {
+			best, top = l.Addr, score
+		}
+	}
+	return best, top >= 0
+}
+
+func commonBits(a, b netip.Addr) int {
+	x, y := a.As16(), b.As16()
+	for i := range 128 {
+		if (x[i/8]^y[i/8])&(0x80>>(i%8)) != 0 {
+			return i
+		}
+	}
+	return 128
+}
