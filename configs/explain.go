@@ -131,13 +131,15 @@ func (f *File) aidTrunks(t *Route) []string {
 }
 
 func (f *File) explainEnd(b *strings.Builder, t *Route) {
-	if t.Class == Routine {
-		b.WriteString("  Busy, declined or a wrong number (486, 600, 603, 404, 484) ends the asking.")
+	back := "500 goes back"
+	if t.Class != Emergency {
+		b.WriteString("  Busy, declined or a wrong number (486, 600, 603, 404, 484) ends the asking and goes back. A full endpoint is not asked.")
 		f.explainReserve(b, t)
 		b.WriteString("\n")
+		back = "480 or 500 goes back"
 	}
 	if ends := f.ends(t); ends != "" {
-		fmt.Fprintf(b, "  500 goes back when all refused, when nobody has even said 100 for 4 s, or when nothing rings after %s.\n", ends)
+		fmt.Fprintf(b, "  %s when all refused, when nobody has even said 100 for 4 s, or when nothing rings after %s.\n", back, ends)
 	}
 }
 

@@ -81,9 +81,9 @@ func (l *linter) missing() {
 	need := func(path string, empty bool, what, fix string) {
 		switch {
 		case !l.has(path):
-			l.wrong(path, "is missing", what+"; "+fix)
+			l.wrong(path, "is missing: "+what, fix)
 		case empty && !l.saidAbout(path):
-			l.wrong(path, "is empty", what+"; "+fix)
+			l.wrong(path, "is empty: "+what, fix)
 		}
 	}
 	need("listen", len(l.f.Listen) == 0 && len(l.f.Sides) == 0, "where SIP comes in", "write listen: [udp://0.0.0.0:5060]")
@@ -101,12 +101,17 @@ func (l *linter) saidAbout(path string) bool {
 	})
 }
 
+// lacks says that a key is needed and nothing is there, unless something about it was said already.
+func (l *linter) lacks(path, key string, empty bool, what, fix string) {
+	if empty && !l.unread[path] && !l.saidAbout(join(path, key)) {
+		l.wrong(l.where(path, key), what, fix)
+	}
+}
+
 func (l *linter) listening() {
 	for i, s := range l.f.Sides {
 		path := "listen." + s.Name
-		if len(s.On) == 0 && !l.saidAbout(path) {
-			l.wrong(path, "this side listens nowhere", "write on: [udp://address:port]")
-		}
+		l.lacks(path, "on", len(s.On) == 0, "this side listens nowhere", "write on: [udp://address:port]")
 		for _, before := range l.f.Sides[:i] {
 			l.samePorts(path+".on", s.On, before.On, false)
 		}
@@ -197,9 +202,7 @@ func (l *linter) morePorts(pairs ...int) string {
 
 func (l *linter) trunk(t Trunk) {
 	path := "trunks." + t.Name
-	if len(t.From) == 0 && !l.saidAbout(path+".from") {
-		l.wrong(path, "this trunk has no addresses", "write from: [192.0.2.0/24]")
-	}
+	l.lacks(path, "from", len(t.From) == 0, "this trunk has no addresses", "write from: [192.0.2.0/24]")
 	for i, p := range t.From {
 		if p.Bits() == 0 {
 			l.doubtful(at(path+".from", i), fmt.Sprintf("%s is the whole internet: anybody can call", p), "name the networks that calls come from")
@@ -221,9 +224,7 @@ func (l *linter) trunk(t Trunk) {
 
 func (l *linter) endpoint(e Endpoint) {
 	path := "endpoints." + e.Name
-	if e.URI.Raw == "" && !l.saidAbout(path+".uri") {
-		l.wrong(path, "this endpoint has no uri", `write uri: "sip:10.0.0.10:5060"`)
-	}
+	l.lacks(path, "uri", e.URI.Raw == "", "this endpoint has no uri", `write uri: "sip:10.0.0.10:5060"`)
 	switch {
 	case e.Reserve > 0 && e.Calls == 0 && !l.saidAbout(path+".calls"):
 		l.wrong(path+".reserve", "nothing can be kept free of an unknown number of calls", "write calls: as well")
@@ -312,9 +313,7 @@ func (l *linter) healthTimes() {
 
 func (l *linter) announcement(a Announcement) {
 	path := "announcements." + a.Name
-	if len(a.Files) == 0 && !slices.Contains(builtIn, a.Name) && !l.saidAbout(path+".files") {
-		l.wrong(path, "this announcement has no files", "write files: [text.wav]; built in are "+list(builtIn))
-	}
+	l.lacks(path, "files", len(a.Files) == 0 && !slices.Contains(builtIn, a.Name), "this announcement has no files", "write files: [text.wav]; built in are "+list(builtIn))
 }
 
 func (l *linter) notification(path string, n Notification) {

@@ -6,12 +6,9 @@ import (
 )
 
 func (l *linter) route(path string, t Route) {
-	if t.Name == "" && !l.saidAbout(path+".name") {
-		l.wrong(path, "this route has no name", `write name: "999"`)
-	}
-	if len(t.Numbers) == 0 && !l.saidAbout(path+".numbers") {
-		l.wrong(path, "this route has no numbers, so no call finds it", `write numbers: ["999", "112"]`)
-	}
+	l.lacks(path, "name", t.Name == "", "this route has no name", `write name: "999"`)
+	l.lacks(path, "numbers", len(t.Numbers) == 0, "this route has no numbers, so no call finds it", `write numbers: ["999", "112"]`)
+	l.lacks(path, "ask", len(t.Ask) == 0, "this route asks nobody", "write ask: [control-room, standby-room]")
 	l.known(path+".trunks", t.Trunks, "trunk", l.trunks)
 	l.twice(path+".trunks", t.Trunks)
 	if t.Class != Emergency && slices.Contains(t.Numbers, "*") {
@@ -26,12 +23,6 @@ func (l *linter) route(path string, t Route) {
 
 // asks checks whom a route asks.
 func (l *linter) asks(path string, t Route) {
-	if len(t.Ask) == 0 {
-		if !l.saidAbout(path + ".ask") {
-			l.wrong(path, "this route asks nobody", "write ask: [control-room, standby-room]")
-		}
-		return
-	}
 	var asked []string
 	partnersOnly := true
 	for i, step := range t.Ask {
@@ -46,7 +37,6 @@ func (l *linter) asks(path string, t Route) {
 			switch {
 			case !ok:
 				l.wrong(where, fmt.Sprintf("no endpoint is called %q", name), didYouMean(name, l.endpoints, "endpoints"))
-				partnersOnly = false
 			case slices.Contains(asked, name):
 				l.wrong(where, fmt.Sprintf("%s is asked twice", name), "keep one")
 			case e.Partner && l.comesAsAid(t):
@@ -62,6 +52,7 @@ func (l *linter) asks(path string, t Route) {
 		}
 	}
 	switch {
+	case len(asked) == 0 || l.saidAbout(path+".ask"):
 	case l.comesAsAid(t) && partnersOnly:
 		l.wrong(path+".ask", "this route asks nobody: its calls come as mutual aid, and it names partners only", "name own rooms")
 	case t.Class == Emergency && len(asked) == 1:
@@ -245,8 +236,11 @@ func (l *linter) emergencyRoute() {
 	l.wrong("routes", "there is no emergency route", "write class: emergency on the route that answers 999; numbers on no route go there too")
 }
 
-// unused finds what was named and plays no part: most likely it was forgotten elsewhere.
+// unused finds what was named and plays no part: most likely it was forgotten elsewhere. Where the routes are wrong it can't be told.
 func (l *linter) unused() {
+	if len(l.f.Routes) == 0 || l.saidAbout("routes") {
+		return
+	}
 	var asked []string
 	everyTrunk := false
 	var served []string

@@ -65,7 +65,7 @@ func Parse(name string, data []byte, opts ...Option) (*File, Problems) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	r := &reader{file: name, folder: o.folder, at: map[string]int{}}
+	r := &reader{file: name, folder: o.folder, at: map[string]int{}, unread: map[string]bool{}}
 	f := defaults()
 	f.Console.TokensFile = r.resolve(f.Console.TokensFile)
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -8,10 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // reader walks the YAML tree, and remembers where everything was written and what is wrong with it.
@@ -20,7 +23,8 @@ type reader struct {
 	folder   string
 	problems Problems
 	marks    []mark
-	at       map[string]int // path → index into marks
+	at       map[string]int  // path → index into marks
+	unread   map[string]bool // paths where keys and values were expected, and something else stood
 }
 
 // mark remembers where a path was written, and a scalar's text.
@@ -85,15 +89,27 @@ func (r *reader) doubtful(path, what, fix string) { r.report(Warning, path, what
 // maxDepth is how deep brackets and dashes may nest: our own format needs seven. The YAML parser recurses, and a stack overflow can't be recovered from.
 const maxDepth = 64
 
-// tooDeep says on which line a file nests deeper than any of ours could. It may count a bracket inside quotes; none of ours has sixty-four.
+// tooDeep says on which line a file nests deeper than any of ours could. It counts what is inside quotes and comments as well; nobody writes
+// sixty-four brackets there.
 func tooDeep(data []byte) (line int, deep bool) {
 	depth := 0
-	for i, row := range strings.Split(string(data), "\n") {
-		depth += strings.Count(row, "[") + strings.Count(row, "{") - strings.Count(row, "]") - strings.Count(row, "}")
-		depth = max(depth, 0)
-		blocks := strings.Count(row, "- ") + strings.Count(row, "? ") + strings.Count(row, ": ") + strings.Count(row, "!") + strings.Count(row, "&")
-		opened := strings.Count(row, "[") + strings.Count(row, "{")
-		if depth > maxDepth || opened > 8*maxDepth || blocks > 8*maxDepth {
+	for i, row := range bytes.Split(data, []byte("\n")) {
+		blocks := 0
+		for _, c := range row {
+			switch c {
+			case '[', '{':
+				depth++
+			case ']', '}':
+				depth = max(depth-1, 0)
+			case '-', '?', ':', '!', '&':
+				blocks++
+			}
+			if depth > maxDepth {
+				return i + 1, true
+			}
+		}
+		// A row such as "- - - - …" opens a block with every dash. A comment may hold a ruler of dashes.
+		if blocks > 16*maxDepth && !bytes.HasPrefix(bytes.TrimSpace(row), []byte("#")) {
 			return i + 1, true
 		}
 	}
@@ -123,7 +139,7 @@ func (r *reader) tree(data []byte) (root ast.Node, ok bool) {
 				line, column = max(1, t.Position.Line), max(1, t.Position.Column)
 			}
 		}
-		r.broken(line, column, "this is no YAML: "+firstLine(what), "the rest of the file can be checked when this is mended")
+		r.broken(line, column, "this is no YAML: "+firstLine(what), "mend it, and the rest can be checked; a text with brackets or colons belongs in quotes")
 		return nil, false
 	}
 	var bodies []ast.Node
@@ -137,6 +153,10 @@ func (r *reader) tree(data []byte) (root ast.Node, ok bool) {
 		r.wrong("", "the file is empty", "configs/small.yaml is the smallest useful one")
 		return nil, false
 	case 1:
+		if !isMapping(value{node: bodies[0]}) {
+			r.wrong("", "keys and values are expected here, not "+otherKind(bodies[0]), "configs/small.yaml is the smallest useful file")
+			return nil, false
+		}
 		return bodies[0], true
 	default:
 		line, column := 1, 1
@@ -256,6 +276,7 @@ func (r *reader) list(v value) ([]value, bool) {
 	}
 	items := make([]value, 0, len(n.Values))
 	for i, item := range n.Values {
+		item = unglue(item)
 		v := value{item, v.path + "[" + strconv.Itoa(i) + "]"}
 		r.mark(v.path, item)
 		items = append(items, v)
@@ -263,13 +284,36 @@ func (r *reader) list(v value) ([]value, bool) {
 	return items, true
 }
 
+// unglue puts together what the parser took apart: inside { … } it takes the colon of a list's plain udp://10.0.0.2:5060 or 2001:db8::/48 for the one
+// between key and value, which needs a blank after it (YAML 1.2.2 §7.3.3, ns-plain-char).
+func unglue(n ast.Node) ast.Node {
+	m, ok := n.(*ast.MappingNode)
+	if !ok || len(m.Values) != 1 || m.Start == nil || m.Start.Type != token.MappingValueType {
+		return n
+	}
+	key, val := m.Values[0].Key.GetToken(), m.Values[0].Value.GetToken()
+	head, okKey := scalarText(m.Values[0].Key)
+	tail, okVal := scalarText(m.Values[0].Value)
+	if !okKey || !okVal || key == nil || val == nil || key.Position == nil || val.Position == nil || quoted(key) || quoted(val) {
+		return n
+	}
+	if key.Position.Line != val.Position.Line || key.Position.Column+utf8.RuneCountInString(head)+1 != val.Position.Column {
+		return n
+	}
+	whole := key.Clone()
+	whole.Value = head + ":" + tail
+	return ast.String(whole)
+}
+
+func quoted(t *token.Token) bool { return t.Indicator == token.QuotedScalarIndicator }
+
 // oneOrList reads a list, or one value as a list of one.
 func (r *reader) oneOrList(v value) ([]value, bool) {
 	v, ok := r.plain(v)
 	if !ok {
 		return nil, false
 	}
-	if isList(v) {
+	if isList(v) || isMapping(v) {
 		return r.list(v)
 	}
 	return []value{v}, true
@@ -279,6 +323,7 @@ func (r *reader) oneOrList(v value) ([]value, bool) {
 func (r *reader) entries(v value) ([]entry, bool) {
 	v, ok := r.plain(v)
 	if !ok {
+		r.unread[v.path] = true
 		return nil, false
 	}
 	var pairs []*ast.MappingValueNode
@@ -288,6 +333,7 @@ func (r *reader) entries(v value) ([]entry, bool) {
 	case *ast.MappingValueNode:
 		pairs = []*ast.MappingValueNode{n}
 	default:
+		r.unread[v.path] = true
 		r.wrong(v.path, "keys and values are expected here, not "+otherKind(v.node), "write it as key: value")
 		return nil, false
 	}
