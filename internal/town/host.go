@@ -22,7 +22,7 @@ type Host struct {
 	packets   map[netip.AddrPort]*packetConn
 	listeners map[netip.AddrPort]*listener
 	conns     map[*conn]struct{}
-	port      uint16 // the last ephemeral port given away
+	ports     [2]uint16 // the last ephemeral ports given away: UDP, TCP
 }
 
 var _ wire.Network = (*Host)(nil)
@@ -94,7 +94,7 @@ func (h *Host) has(a netip.Addr) bool {
 }
 
 // bind chooses the port for a socket. The caller holds net.mu.
-func (h *Host) bind(addr netip.AddrPort, taken func(netip.AddrPort) bool) (netip.AddrPort, error) {
+func (h *Host) bind(k kind, addr netip.AddrPort, taken func(netip.AddrPort) bool) (netip.AddrPort, error) {
 	if !h.has(addr.Addr()) {
 		return addr, syscall.EADDRNOTAVAIL
 	}
@@ -105,11 +105,10 @@ func (h *Host) bind(addr netip.AddrPort, taken func(netip.AddrPort) bool) (netip
 		return addr, nil
 	}
 	for range 28232 { // the kernel's ephemeral range: 32768–60999
-		h.port++
-		if h.port > 60999 {
-			h.port = 32768
+		if h.ports[k]++; h.ports[k] < 32768 || h.ports[k] > 60999 {
+			h.ports[k] = 32768
 		}
-		if a := netip.AddrPortFrom(addr.Addr(), h.port); !taken(a) {
+		if a := netip.AddrPortFrom(addr.Addr(), h.ports[k]); !taken(a) {
 			return a, nil
 		}
 	}
@@ -120,7 +119,7 @@ func (h *Host) bind(addr netip.AddrPort, taken func(netip.AddrPort) bool) (netip
 func (h *Host) ListenPacket(addr netip.AddrPort) (net.PacketConn, error) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	addr, err := h.bind(addr, func(a netip.AddrPort) bool { return lookup(h.packets, a) != nil })
+	addr, err := h.bind(udp, addr, func(a netip.AddrPort) bool { return lookup(h.packets, a) != nil })
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "udp", Addr: net.UDPAddrFromAddrPort(addr), Err: err}
 	}
@@ -133,7 +132,7 @@ func (h *Host) ListenPacket(addr netip.AddrPort) (net.PacketConn, error) {
 func (h *Host) Listen(addr netip.AddrPort) (net.Listener, error) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	addr, err := h.bind(addr, func(a netip.AddrPort) bool { return lookup(h.listeners, a) != nil })
+	addr, err := h.bind(tcp, addr, func(a netip.AddrPort) bool { return lookup(h.listeners, a) != nil })
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: err}
 	}

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Path is what happens to packets on their way from one host to another. The zero Path delivers at once, in order, everything.
+// Path is what happens to packets on their way from one host to another. The zero Path delivers everything, in order, within a microsecond.
 type Path struct {
 	Delay     time.Duration // how long a packet travels
-	Jitter    time.Duration // at most this much longer; does not change the order
+	Jitter    time.Duration // at most this much longer; does not change the order of what one socket sends to another
 	Loss      float64       // probability that a datagram is lost; a lost TCP segment comes 200 ms late
 	Duplicate float64       // probability that a datagram arrives twice
 	Reorder   float64       // probability that a datagram is overtaken by later ones
@@ -63,6 +63,7 @@ type Network struct {
 	hosts map[netip.Addr]*Host
 	count int
 	paths map[way]*path
+	flows map[course]*chance
 	usual Path
 	taps  []func(Packet)
 }
@@ -70,17 +71,36 @@ type Network struct {
 // way is a direction between two hosts.
 type way struct{ from, to int }
 
-// path is one direction with its own chance, so that what happens on it does not depend on traffic elsewhere.
+// path is one direction between two hosts.
 type path struct {
 	Path
-	own  bool // set for these two hosts; the others follow the usual path
+	own bool // set for these two hosts; the others follow the usual path
+}
+
+// course is who sends to whom, and what.
+type course struct {
+	kind     kind
+	from, to netip.AddrPort
+}
+
+type kind uint8
+
+const (
+	udp kind = iota
+	tcp
+	icmp
+)
+
+// chance is the luck of one course. Each has its own, so that what happens on it depends on no other traffic: not even on which of two goroutines sends
+// first.
+type chance struct {
 	rng  *rand.Rand
 	last time.Time // when the last packet in order arrives
 }
 
 // NewNetwork makes an empty network. All chance comes from the seed.
 func NewNetwork(seed uint64) *Network {
-	return &Network{seed: seed, hosts: make(map[netip.Addr]*Host), paths: make(map[way]*path)}
+	return &Network{seed: seed, hosts: make(map[netip.Addr]*Host), paths: make(map[way]*path), flows: make(map[course]*chance)}
 }
 
 // Host adds a machine with these addresses. It panics when an address is taken: that is a mistake in the test.
@@ -91,7 +111,6 @@ func (n *Network) Host(name string, addrs ...netip.Addr) *Host {
 	h := &Host{
 		net: n, name: name, id: n.count, addrs: slices.Clone(addrs),
 		packets: make(map[netip.AddrPort]*packetConn), listeners: make(map[netip.AddrPort]*listener), conns: make(map[*conn]struct{}),
-		port: 32768,
 	}
 	for _, a := range addrs {
 		if other := n.hosts[a]; other != nil {
@@ -149,12 +168,23 @@ func (n *Network) path(from, to *Host) *path {
 	w := way{from.id, to.id}
 	s := n.paths[w]
 	if s == nil {
-		h := fnv.New64a()
-		_, _ = fmt.Fprintf(h, "%s>%s", from.name, to.name) // names, not numbers: adding a host changes nothing for the others
-		s = &path{Path: n.usual, rng: rand.New(rand.NewPCG(n.seed, h.Sum64()))}
+		s = &path{Path: n.usual}
 		n.paths[w] = s
 	}
 	return s
+}
+
+// chance gives the luck of a course. The caller holds n.mu.
+func (n *Network) chance(k kind, from, to netip.AddrPort) *chance {
+	c := course{k, from, to}
+	luck := n.flows[c]
+	if luck == nil {
+		h := fnv.New64a()
+		_, _ = fmt.Fprintf(h, "%d %s>%s", k, from, to)
+		luck = &chance{rng: rand.New(rand.NewPCG(n.seed, h.Sum64()))}
+		n.flows[c] = luck
+	}
+	return luck
 }
 
 // journey is what chance has decided for one datagram.
@@ -164,22 +194,20 @@ type journey struct {
 }
 
 // travel decides about one datagram. Each takes the same draws, so that changing one probability changes no other chance.
-func (s *path) travel(now time.Time, size int) journey {
+func (c *chance) travel(s Path, now time.Time, size int) journey {
 	var (
-		late      = s.jitter()
-		lost      = s.rng.Float64() < s.Loss
-		twice     = s.rng.Float64() < s.Duplicate
-		overtaken = s.rng.Float64() < s.Reorder
-		extra     = time.Duration(s.rng.Int64N(int64(20 * time.Millisecond)))
+		late      = c.late(s)
+		lost      = c.rng.Float64() < s.Loss
+		twice     = c.rng.Float64() < s.Duplicate
+		overtaken = c.rng.Float64() < s.Reorder
+		extra     = time.Duration(c.rng.Int64N(int64(20 * time.Millisecond)))
 	)
 	if lost || s.Cut || s.MTU > 0 && size > s.MTU {
 		return journey{lost: true}
 	}
-	var j journey
-	if overtaken {
-		j.at = now.Add(s.Delay + late + extra)
-	} else {
-		j.at = s.next(now.Add(s.Delay + late))
+	j := journey{at: now.Add(late + extra)}
+	if !overtaken {
+		j.at = c.next(now.Add(late))
 	}
 	if twice {
 		j.again = j.at.Add(extra)
@@ -187,16 +215,18 @@ func (s *path) travel(now time.Time, size int) journey {
 	return j
 }
 
-func (s *path) jitter() time.Duration {
-	return time.Duration(s.rng.Float64() * float64(s.Jitter))
+// late draws how long one packet travels. A grain of less than a microsecond is always in it: two things that happen at the same instant could happen in
+// either order, and the night could not be repeated.
+func (c *chance) late(s Path) time.Duration {
+	return s.Delay + time.Duration(c.rng.Float64()*float64(s.Jitter)) + time.Duration(c.rng.Int64N(int64(time.Microsecond)))
 }
 
 // next keeps the order: nothing arrives before what was sent earlier.
-func (s *path) next(at time.Time) time.Time {
-	if !at.After(s.last) {
-		at = s.last.Add(1)
+func (c *chance) next(at time.Time) time.Time {
+	if !at.After(c.last) {
+		at = c.last.Add(1)
 	}
-	s.last = at
+	c.last = at
 	return at
 }
 
@@ -226,7 +256,7 @@ func (n *Network) send(from *Host, src, dst netip.AddrPort, data []byte) {
 		n.show(p)
 		return
 	}
-	j := n.path(from, to).travel(now, len(data))
+	j := n.chance(udp, src, dst).travel(n.path(from, to).Path, now, len(data))
 	if j.lost {
 		n.show(p)
 		return
@@ -267,7 +297,7 @@ const quoted = 520
 
 // icmp sends an error back to who sent a datagram. It travels the path back, with its losses. The caller holds n.mu.
 func (n *Network) icmp(from, to *Host, p Packet, errno syscall.Errno) {
-	j := n.path(from, to).travel(time.Now(), 0)
+	j := n.chance(icmp, p.To, p.From).travel(n.path(from, to).Path, time.Now(), 0)
 	if j.lost {
 		return
 	}

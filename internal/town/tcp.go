@@ -91,7 +91,7 @@ func (n *Network) dial(ctx context.Context, from *Host, local netip.Addr, remote
 			local = netip.IPv6Unspecified()
 		}
 	}
-	bound, err := from.bind(netip.AddrPortFrom(local, 0), func(netip.AddrPort) bool { return false })
+	bound, err := from.bind(tcp, netip.AddrPortFrom(local, 0), func(netip.AddrPort) bool { return false })
 	if err != nil {
 		n.mu.Unlock()
 		return nil, err
@@ -142,7 +142,7 @@ func (n *Network) syn(h *handshake, wait time.Duration) {
 		again()
 		return
 	}
-	j := n.path(h.from, h.to).travel(time.Now(), 0)
+	j := n.chance(tcp, h.local, h.remote).travel(n.path(h.from, h.to).Path, time.Now(), 0)
 	if j.lost {
 		again()
 		return
@@ -181,7 +181,7 @@ func (n *Network) synCame(h *handshake, again func()) {
 			return
 		}
 	}
-	n.queue.at(back.next(time.Now().Add(back.Delay+back.jitter())), func() { n.synAnswered(h, far, err) })
+	n.queue.after(n.chance(tcp, h.remote, h.local).late(back.Path), func() { n.synAnswered(h, far, err) })
 }
 
 // synAnswered ends the handshake at the dialler.
@@ -362,9 +362,9 @@ func (c *conn) launch(s segment) {
 	n := c.host.net
 	n.mu.Lock()
 	now := time.Now()
-	path := n.path(c.host, c.far)
-	late := path.Delay + path.jitter()
-	if path.rng.Float64() < path.Loss {
+	path, luck := n.path(c.host, c.far), n.chance(tcp, c.local, c.remote)
+	late := luck.late(path.Path)
+	if luck.rng.Float64() < path.Loss {
 		late += retransmit
 	}
 	n.mu.Unlock()
@@ -509,7 +509,7 @@ func (c *conn) Reset() {
 	if c.host.power != On || c.far.power == Dead || path.Cut {
 		return
 	}
-	n.queue.after(path.Delay+path.jitter(), peer.reset)
+	n.queue.after(n.chance(tcp, c.local, c.remote).late(path.Path), peer.reset)
 }
 
 // Close ends our side: what was written still arrives, then the other end reads EOF.
