@@ -14,7 +14,7 @@
 // An answered call counts as a good probe.
 //
 // What it does not believe: evidence from a window in which we ourselves stalled or lost the link, and 2 s more; and that everything died at once. If
-// all endpoints that were alive fall silent together and nobody else is heard, it suspects ourselves, says so, and moves nothing.
+// every endpoint that was not down leaves a probe unanswered since anybody was last heard, trunks too, it suspects ourselves, says so, and moves nothing.
 //
 // It is pure: what happened is told to a [Judge] with the time at which it happened; verdicts, explanations and the probes that are due are read
 // from it. It opens no socket, starts no goroutine and reads no clock. One owner drives it; others read the immutable [Snapshot] it makes.

@@ -98,7 +98,7 @@ type watch struct {
 	next   time.Time // when it is due
 	sent   time.Time // when it was last probed
 	out    bool      // a probe is under way
-	silent time.Time // when the first of the silent probes in a row was sent; zero after any other result
+	silent time.Time // when the first silent probe of this silence was sent; see isSilent
 }
 
 // belief is what bad evidence changes, and what is restored when that evidence turns out to be void.
@@ -272,10 +272,10 @@ func (j *Judge) Probed(now time.Time, p Probe) {
 		j.hears(now, w)
 		j.proved(now, w, fmt.Sprintf("answered OPTIONS with %d", p.Code))
 	case Refused, Unreachable:
-		j.hears(now, w) // the link is alive, whatever it brought
+		j.hears(now, w) // our link is alive, whatever it brought
 		j.missed(now, w, sent)
 	case Silent:
-		if w.silent.IsZero() {
+		if !j.isSilent(w) {
 			w.silent = sent
 		}
 		j.missed(now, w, sent)
@@ -395,7 +395,7 @@ func (j *Judge) missed(now time.Time, w *watch, sent time.Time) {
 
 func (j *Judge) bringDown(now time.Time, w *watch, evidence string, died bool) {
 	w.holdDown = j.damped(now, w)
-	w.downAt, w.released, w.died = now, false, true
+	w.downAt, w.died = now, true
 	j.turnDied(now, w, Down, evidence, died)
 }
 

@@ -101,6 +101,7 @@ func TestVerdicts(t *testing.T) {
 		{"five do", "+S+++++", "up suspect suspect suspect suspect suspect up"},
 		{"ringing does not lift what a call raised", "+SR", "up suspect suspect"},
 		{"a second failed call begins the count of answers anew", "+S++++F++++", "up suspect suspect suspect suspect suspect suspect suspect suspect suspect suspect"},
+		{"a call makes a suspicion of probes its own", "+--S+", "up up suspect suspect suspect"},
 		{"ringing lifts what probes raised", "+--R", "up up suspect up"},
 		{"busy is a sign of life, too", "+--B", "up up suspect up"},
 		{"an answered call stands for a good probe", "+--A", "up up suspect up"},
@@ -209,6 +210,49 @@ func TestChangesTellWhoDiedAndWhy(t *testing.T) {
 		if strings.Join(got, "; ") != tt.want {
 			t.Errorf("after %c: %q, want %q", tt.sign, got, tt.want)
 		}
+	}
+}
+
+func TestEveryNewSilenceIsANewDeath(t *testing.T) {
+	for _, signs := range []string{"+--+--", "+--A--", "+--R--", "+--B--"} {
+		s := begin(Config{})
+		s.verdicts(signs)
+		died := 0
+		for _, c := range s.j.Changes() {
+			if c.Died {
+				died++
+			}
+		}
+		if died != 2 {
+			t.Errorf("%s: it died %d times, want 2: calls may ring there again after a sign of life", signs, died)
+		}
+	}
+}
+
+func TestADeadPartnerIsProbedSeldomAndAReturningOneOften(t *testing.T) {
+	j := New(noon, Config{UpAfter: 50, Endpoints: []Endpoint{{Name: "room", Partner: true}, {Name: "other"}}, Seed: 7})
+	gap := func(sent []time.Time) time.Duration { return sent[len(sent)-1].Sub(sent[len(sent)-2]) }
+	if got := gap(rounds(j, noon, time.Minute, roomSilent)); got < 8*time.Second {
+		t.Errorf("a dead partner is probed every %s, want about every 10s", got)
+	}
+	if got := gap(rounds(j, noon.Add(time.Minute), 15*time.Second, alive)); got > 1200*time.Millisecond {
+		t.Errorf("a partner that answers again is probed every %s, want about every second", got)
+	}
+}
+
+func TestADeadRoomDoesNotMakeUsProbeTheOthersMoreOften(t *testing.T) {
+	j := New(noon, Config{Endpoints: []Endpoint{{Name: "dead"}, {Name: "room", Partner: true}}, Seed: 7})
+	sent := rounds(j, noon, 10*time.Minute, func(name EndpointName) (Outcome, time.Duration) {
+		if name == "dead" {
+			return Silent, 800 * time.Millisecond
+		}
+		return alive(name)
+	})
+	if len(sent) < 55 || len(sent) > 70 {
+		t.Errorf("a partner got %d probes in ten minutes, want about 60", len(sent))
+	}
+	if got := verdictsOf(j); got != "down up" {
+		t.Errorf("verdicts are %s, want down up", got)
 	}
 }
 
@@ -375,7 +419,7 @@ func TestAFailedCallBringsTheNextProbeAtOnce(t *testing.T) {
 		for _, name := range j.Due(at) {
 			if name == "room" {
 				due++
-				j.Probed(at, Probe{Endpoint: "room", Outcome: Unreachable})
+				j.Probed(at, Probe{Endpoint: "room", Outcome: Alive, Code: 200})
 			}
 		}
 		j.Called(at, "room", CallFailed, "met a closed port")

@@ -17,15 +17,11 @@ func (j *Judge) Heard(now time.Time, from string) {
 	j.notice(now, "", SelfTrusted, "%s was heard again after everything had been silent: evidence counts again", from)
 	j.voidBefore(now, "everything was silent until "+clock(now))
 	for _, w := range j.order {
-		w.silent = time.Time{}
 		j.hurry(now, w)
 	}
 }
 
-func (j *Judge) hears(now time.Time, w *watch) {
-	w.silent = time.Time{}
-	j.Heard(now, string(w.endpoint.Name))
-}
+func (j *Judge) hears(now time.Time, w *watch) { j.Heard(now, string(w.endpoint.Name)) }
 
 // Stalled tells that we woke up late by this much: a stalled process, a suspended machine. From StallLimit on, all bad evidence of that time is void,
 // what was found already included, and 2 s more (R13).
@@ -70,40 +66,36 @@ func (j *Judge) takeBack(now, since time.Time, why string) {
 	}
 }
 
-// suspectOurselves looks, after a silent probe of w, whether everything fell silent at once. Endpoints that were down before do not count, an
-// endpoint whose last probe was not silent is probed at once to find out.
-func (j *Judge) suspectOurselves(now time.Time, w *watch) {
-	if j.alone || j.voided(w.silent) {
+// isSilent says whether a probe that was sent to w since anybody was last heard got no answer.
+func (j *Judge) isSilent(w *watch) bool { return w.silent.After(j.heard) && !j.voided(w.silent) }
+
+// wasDead says whether an endpoint was down already when anybody was last heard: its silence is no sign of ours.
+func (j *Judge) wasDead(w *watch) bool { return w.verdict == Down && !w.since.After(j.heard) }
+
+// suspectOurselves looks, after a silent probe of an endpoint, whether everything is silent: since anybody was last heard, every endpoint that was not down by then
+// has left a probe unanswered, and they are two at least. Those of which that is not known yet are probed at once.
+func (j *Judge) suspectOurselves(now time.Time, after *watch) {
+	if j.alone || j.wasDead(after) || !j.isSilent(after) {
 		return
 	}
-	window := 2 * (j.cfg.Every + j.cfg.Timeout)
-	first, open, silent := w.silent, false, 0
-	for _, o := range j.order {
+	var first time.Time
+	silent, open := 0, false
+	for _, w := range j.order {
 		switch {
-		case o.verdict == Down && now.Sub(o.since) > window:
-		case o.silent.IsZero():
-			open = true
-		case now.Sub(o.silent) > window:
-			return // it fell silent long before the others
-		default:
+		case j.wasDead(w):
+		case j.isSilent(w):
 			silent++
-			if o.silent.Before(first) {
-				first = o.silent
+			if first.IsZero() || w.silent.Before(first) {
+				first = w.silent
+			}
+		default:
+			open = true
+			if !w.out {
+				j.hurry(now, w)
 			}
 		}
 	}
-	if !j.heard.Before(first) {
-		return
-	}
-	if open {
-		for _, o := range j.order {
-			if o.silent.IsZero() && !o.out {
-				j.hurry(now, o)
-			}
-		}
-		return
-	}
-	if silent < 2 {
+	if open || silent < 2 {
 		return
 	}
 	j.alone = true

@@ -221,6 +221,84 @@ func TestSilenceMakesUsAskTheOthersAtOnce(t *testing.T) {
 	}
 }
 
+func TestASuspicionThatCameBeforeWeKnewBetterIsTakenBack(t *testing.T) {
+	j := threeRooms()
+	at := func(ms int) time.Time { return noon.Add(time.Duration(ms) * time.Millisecond) }
+	silent := func(name EndpointName, ms int) {
+		w := j.of[name]
+		w.out, w.sent = true, at(ms-800)
+		j.Probed(at(ms), Probe{Endpoint: name, Outcome: Silent})
+	}
+	silent("north", 2000)
+	silent("north", 3000)
+	if got := verdictsOf(j); got != "suspect up up" {
+		t.Fatalf("verdicts are %s, want north suspect: nobody knows yet whether the others are silent", got)
+	}
+	silent("south", 3100)
+	silent("warks", 3200)
+	if got := verdictsOf(j); got != "up up up" {
+		t.Errorf("verdicts are %s when all turned out to be silent, want up up up", got)
+	}
+}
+
+func TestWhoIsHeardWhileTheFirstWereSilentAlreadySpeaksForOurLink(t *testing.T) {
+	j := threeRooms()
+	at := func(ms int) time.Time { return noon.Add(time.Duration(ms) * time.Millisecond) }
+	for _, r := range []struct {
+		name EndpointName
+		sent int
+	}{{"north", 2000}, {"south", 2600}, {"warks", 2600}} {
+		if r.name == "south" {
+			j.Heard(at(2500), "bt")
+		}
+		w := j.of[r.name]
+		w.out, w.sent = true, at(r.sent)
+		j.Probed(at(r.sent+800), Probe{Endpoint: r.name, Outcome: Silent})
+	}
+	if suspect, why := j.Self(at(3500)); suspect {
+		t.Errorf("we suspect ourselves (%s), although bt was heard while north was silent", why)
+	}
+}
+
+func TestWhoWasDeadBeforeDoesNotVouchForOurLink(t *testing.T) {
+	j := threeRooms()
+	at := func(s int) time.Time { return noon.Add(time.Duration(s) * time.Second) }
+	for s := 2; s < 30; s++ {
+		everybody(j, at(s), map[EndpointName]Outcome{"north": Silent, "south": Alive, "warks": Alive})
+	}
+	for s := 30; s < 40; s++ {
+		everybody(j, at(s), all(Silent))
+	}
+	if got := verdictsOf(j); got != "down up up" {
+		t.Errorf("verdicts are %s, want down up up: the two that lived fell silent at once", got)
+	}
+}
+
+func TestWeMaySuspectOurselvesAgain(t *testing.T) {
+	j := threeRooms()
+	at := func(s int) time.Time { return noon.Add(time.Duration(s) * time.Second) }
+	everybody(j, at(2), all(Silent))
+	j.Heard(at(20), "bt")
+	if got := j.Next(); got.After(at(20)) {
+		t.Errorf("after we heard somebody again the next probe is due at %s, want at once", got)
+	}
+	for _, w := range j.order { // sent before bt was heard
+		w.out, w.sent = true, at(20).Add(-100*time.Millisecond)
+		j.Probed(at(20).Add(700*time.Millisecond), Probe{Endpoint: w.endpoint.Name, Outcome: Silent})
+	}
+	for _, name := range []EndpointName{"north", "south", "warks"} {
+		if e, _ := j.Explain(at(21), name); e.Missed != 0 {
+			t.Errorf("%s has missed %d probes, want none: it was asked while our link was in doubt", name, e.Missed)
+		}
+	}
+	for s := 22; s < 30; s++ {
+		everybody(j, at(s), all(Silent))
+	}
+	if got := verdictsOf(j); got != "up up up" {
+		t.Errorf("verdicts are %s after all fell silent again, want up up up", got)
+	}
+}
+
 func TestALostLinkIsVoid(t *testing.T) {
 	s := begin(Config{})
 	s.verdicts("++---")

@@ -73,6 +73,9 @@ func TestRoutineLimitIsHardAndKeepsTheReserve(t *testing.T) {
 			}
 		}
 	}
+	if got := limit(Endpoint{Calls: 2, Reserve: 9}, Routine, false); got != 0 {
+		t.Errorf("a reserve beyond all slots leaves %d slots, want 0", got)
+	}
 	s := NewSlots([]Endpoint{{Name: "all-kept", Calls: 2, Reserve: 9}})
 	if g := s.Ask(noon, Asking{Endpoint: "all-kept", Class: Routine}); g.OK {
 		t.Error("a reserve beyond all slots left room for a routine call")
@@ -130,6 +133,24 @@ func TestACallThatStoppedWaitingBlocksNobody(t *testing.T) {
 	s.Release("warks")
 	if g := s.Ask(noon.Add(6*time.Second), Asking{Endpoint: "warks", SecondLine: true, Ticket: gone.Ticket}); !g.OK {
 		t.Error("a forgotten call that came back was not let in")
+	}
+}
+
+func TestAForgottenCallThatComesBackHasItsOldPlace(t *testing.T) {
+	s := twoRooms()
+	second := Asking{Endpoint: "warks", SecondLine: true}
+	s.Ask(noon, second)
+	s.Ask(noon, second)
+	oldest := s.Ask(noon, second)
+	now := noon.Add(6 * time.Second)
+	younger := s.Ask(now, second)
+	s.Ask(now, Asking{Endpoint: "warks", SecondLine: true, Ticket: oldest.Ticket})
+	s.Release("warks")
+	if g := s.Ask(now, Asking{Endpoint: "warks", SecondLine: true, Ticket: younger.Ticket}); g.OK {
+		t.Error("the younger call passed the older one, which waits again")
+	}
+	if g := s.Ask(now, Asking{Endpoint: "warks", SecondLine: true, Ticket: oldest.Ticket}); !g.OK {
+		t.Error("the older call was not let in")
 	}
 }
 
