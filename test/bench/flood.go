@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"runtime"
 	"slices"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -74,16 +72,7 @@ func (f *flood) close() {
 func (f *flood) reset() { f.sent, f.received, f.changed, f.delays = 0, 0, 0, f.delays[:0] }
 
 // run sends for a while and goes on receiving a little longer.
-func (f *flood) run(ctx context.Context, d time.Duration, core string) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if n, err := strconv.Atoi(core); err == nil {
-		var set unix.CPUSet
-		set.Set(n)
-		if err := unix.SchedSetaffinity(0, &set); err != nil {
-			return fmt.Errorf("pin to core %d: %w", n, err)
-		}
-	}
+func (f *flood) run(ctx context.Context, d time.Duration) error {
 	begin, tick := time.Now(), 0
 	for time.Since(begin) < d {
 		if err := ctx.Err(); err != nil {

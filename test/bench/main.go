@@ -17,10 +17,14 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // bench is one run of the comparison.
@@ -69,6 +73,10 @@ func run(ctx context.Context) error {
 	flag.Parse()
 
 	if entered, err := enterNamespace(ctx); entered || err != nil {
+		return err
+	}
+	favour(os.Getpid())
+	if err := pin(b.coreGen); err != nil {
 		return err
 	}
 	b.log = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
@@ -132,7 +140,9 @@ func enterNamespace(ctx context.Context) (entered bool, err error) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Env = append(os.Environ(), inside+"=1")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Setsid: true, Pdeathsig: syscall.SIGTERM}
+	runtime.LockOSThread() // Pdeathsig watches the thread that started it
+	defer runtime.UnlockOSThread()
 	err = cmd.Start()
 	if errors.Is(err, syscall.EPERM) {
 		return false, nil
@@ -141,6 +151,30 @@ func enterNamespace(ctx context.Context) (entered bool, err error) {
 		return false, err
 	}
 	return true, cmd.Wait()
+}
+
+// pin keeps this process on the generators' core.
+func pin(core string) error {
+	n, err := strconv.Atoi(core)
+	if err != nil {
+		return fmt.Errorf("core %q is no number", core)
+	}
+	var set unix.CPUSet
+	set.Set(n)
+	threads, err := filepath.Glob("/proc/self/task/*")
+	if err != nil {
+		return err
+	}
+	for _, t := range threads { // threads to come inherit it
+		id, err := strconv.Atoi(filepath.Base(t))
+		if err != nil {
+			return err
+		}
+		if err := unix.SchedSetaffinity(id, &set); err != nil {
+			return fmt.Errorf("pin to core %d: %w", n, err)
+		}
+	}
+	return nil
 }
 
 // each runs f for every system, rounds times, in turn, with a fresh system each time.
@@ -194,34 +228,24 @@ func (b *bench) cost(ctx context.Context) error {
 
 // delay measures what the system adds between INVITE and 180.
 func (b *bench) delay(ctx context.Context) error {
-	direct, err := b.directDelay(ctx)
+	b.log("set-up delay: direct call")
+	direct, err := measureDelay(ctx, roomAddress, b.rate, b.duration/2)
 	if err != nil {
 		return fmt.Errorf("direct: %w", err)
 	}
+	b.log("  %s", direct)
 	b.report.direct = direct
 	return b.each(ctx, "set-up delay", b.rounds, func(s *system) error {
-		room, err := b.startRoom(false)
-		if err != nil {
-			return err
+		if _, err := measureDelay(ctx, s.address, b.rate, 3*time.Second); err != nil {
+			return fmt.Errorf("warm up: %w", err)
 		}
-		defer room.stop()
-		r, err := b.callFor(ctx, s.address, b.rate, b.duration/2, talk)
+		r, err := measureDelay(ctx, s.address, b.rate, b.duration/2)
 		if err != nil {
 			return err
 		}
 		b.report.addDelay(s, r)
 		return nil
 	})
-}
-
-func (b *bench) directDelay(ctx context.Context) (result, error) {
-	b.log("set-up delay: direct call")
-	room, err := b.startRoom(false)
-	if err != nil {
-		return result{}, err
-	}
-	defer room.stop()
-	return b.callFor(ctx, roomAddress, b.rate, b.duration/2, talk)
 }
 
 // ceiling searches the highest clean rate: it goes up by a quarter until a rate fails twice, then closes in.
@@ -350,12 +374,12 @@ func (b *bench) packets(ctx context.Context) error {
 			return err
 		}
 		defer flood.close()
-		if err := flood.run(ctx, 3*time.Second, b.coreGen); err != nil { // warm up: rtpengine learns its peers
+		if err := flood.run(ctx, 3*time.Second); err != nil { // warm up: rtpengine learns its peers
 			return err
 		}
 		flood.reset()
 		before := s.cpu()
-		if err := flood.run(ctx, b.duration/2, b.coreGen); err != nil {
+		if err := flood.run(ctx, b.duration/2); err != nil {
 			return err
 		}
 		b.report.addPackets(s, s.cpu().minus(before), flood.result())
