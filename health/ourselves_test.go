@@ -229,12 +229,12 @@ func TestASuspicionThatCameBeforeWeKnewBetterIsTakenBack(t *testing.T) {
 		w.out, w.sent = true, at(ms-800)
 		j.Probed(at(ms), Probe{Endpoint: name, Outcome: Silent})
 	}
-	silent("north", 2000)
-	silent("north", 3000)
-	if got := verdictsOf(j); got != "suspect up up" {
-		t.Fatalf("verdicts are %s, want north suspect: nobody knows yet whether the others are silent", got)
+	silent("south", 2000)
+	silent("south", 3000)
+	if got := verdictsOf(j); got != "up suspect up" {
+		t.Fatalf("verdicts are %s, want south suspect: nobody knows yet whether the others are silent", got)
 	}
-	silent("south", 3100)
+	silent("north", 3100)
 	silent("warks", 3200)
 	if got := verdictsOf(j); got != "up up up" {
 		t.Errorf("verdicts are %s when all turned out to be silent, want up up up", got)
@@ -296,6 +296,25 @@ func TestWeMaySuspectOurselvesAgain(t *testing.T) {
 	}
 	if got := verdictsOf(j); got != "up up up" {
 		t.Errorf("verdicts are %s after all fell silent again, want up up up", got)
+	}
+}
+
+func TestASilenceThatBeginsWithAStallIsStillSeen(t *testing.T) {
+	j := threeRooms()
+	at := func(s int) time.Time { return noon.Add(time.Duration(s) * time.Second) }
+	j.Stalled(at(2), time.Second)
+	everybody(j, at(3), all(Silent)) // void
+	if suspect, why := j.Self(at(4)); suspect {
+		t.Errorf("we suspect ourselves by void evidence: %s", why)
+	}
+	for s := 5; s < 10; s++ {
+		everybody(j, at(s), all(Silent))
+	}
+	if got := verdictsOf(j); got != "up up up" {
+		t.Errorf("verdicts are %s, want up up up: the silence went on after the stall", got)
+	}
+	if suspect, _ := j.Self(at(10)); !suspect {
+		t.Error("we do not suspect ourselves although everything is silent")
 	}
 }
 
