@@ -245,6 +245,15 @@ func TestEachStepSaysWhy(t *testing.T) {
 	}
 }
 
+func TestARoutineCallIsToldThatOnlyTheReserveIsLeft(t *testing.T) {
+	lists := ask("north")
+	p, v := world(t, lists, "north=55/60-10")
+	plan := p.Plan(Match{Found: true, Route: Route{Ask: lists, Class: Routine}}, v)
+	if got, want := plan.Steps[0].Why, "up, full for this kind of call (55 of 50)"; got != want {
+		t.Errorf("north stands there because %q, want %q", got, want)
+	}
+}
+
 // night is a random route in a random world.
 type night struct {
 	match Match
