@@ -51,7 +51,7 @@ func (f *File) explainRoute(b *strings.Builder, t *Route) {
 	for i, step := range t.Ask {
 		fmt.Fprintf(b, "  %d. %s\n", i+1, f.explainStep(step))
 	}
-	if len(t.Ask) > 1 || len(t.Ask[0]) > 1 {
+	if len(slices.Concat(t.Ask...)) > 1 {
 		f.explainLadder(b, t)
 	}
 	f.explainPartners(b, t)

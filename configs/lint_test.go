@@ -119,7 +119,7 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			name:  "a key that is like no other",
 			spoil: []string{"{ from: [192.0.2.0/24] }", "{ from: [192.0.2.0/24], xyzzyxyzzy: 1 }"},
 			want: []string{
-				`nines.yaml:4: trunks.bt.xyzzyxyzzy: there is no key "xyzzyxyzzy"; known here: from, give_up, kind, options, out, symmetric and via`,
+				`nines.yaml:4: trunks.bt.xyzzyxyzzy: there is no key "xyzzyxyzzy"; the keys here are from, give_up, kind, options, out, symmetric and via`,
 			},
 		},
 		{

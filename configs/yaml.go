@@ -2,7 +2,6 @@ package configs
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -47,13 +46,9 @@ type entry struct {
 }
 
 func (r *reader) mark(path string, n ast.Node) {
-	m := mark{path: path, line: 1, column: 1}
-	if n != nil && n.GetToken() != nil && n.GetToken().Position != nil {
-		m.line, m.column = n.GetToken().Position.Line, n.GetToken().Position.Column
-	}
-	if text, ok := scalarText(n); ok {
-		m.text = text
-	}
+	m := mark{path: path}
+	m.line, m.column = position(n)
+	m.text, _ = scalarText(n)
 	r.at[path] = len(r.marks)
 	r.marks = append(r.marks, m)
 }
@@ -154,15 +149,12 @@ func (r *reader) tree(data []byte) (root ast.Node, ok bool) {
 		return nil, false
 	case 1:
 		if !isMapping(value{node: bodies[0]}) {
-			r.wrong("", "keys and values are expected here, not "+otherKind(bodies[0]), "configs/small.yaml is the smallest useful file")
+			r.wrong("", "keys and values are expected here, not "+kind(bodies[0]), "configs/small.yaml is the smallest useful file")
 			return nil, false
 		}
 		return bodies[0], true
 	default:
-		line, column := 1, 1
-		if t := bodies[1].GetToken(); t != nil && t.Position != nil {
-			line, column = t.Position.Line, t.Position.Column
-		}
+		line, column := position(bodies[1])
 		r.broken(line, column, "a second document starts here", "keep one, without --- in the middle")
 		return nil, false
 	}
@@ -239,13 +231,13 @@ func (r *reader) text(v value) (string, bool) {
 }
 
 func kind(n ast.Node) string {
-	switch n.(type) {
-	case *ast.SequenceNode:
+	switch {
+	case isList(value{node: n}):
 		return "a list"
-	case *ast.MappingNode, *ast.MappingValueNode:
+	case isMapping(value{node: n}):
 		return "a mapping"
 	}
-	return "this"
+	return "one value"
 }
 
 // isList says that a list was written.
@@ -334,7 +326,7 @@ func (r *reader) entries(v value) ([]entry, bool) {
 		pairs = []*ast.MappingValueNode{n}
 	default:
 		r.unread[v.path] = true
-		r.wrong(v.path, "keys and values are expected here, not "+otherKind(v.node), "write it as key: value")
+		r.wrong(v.path, "keys and values are expected here, not "+kind(v.node), "write it as key: value")
 		return nil, false
 	}
 	entries := make([]entry, 0, len(pairs))
@@ -355,9 +347,7 @@ func (r *reader) entries(v value) ([]entry, bool) {
 			continue
 		}
 		r.markAt(path, p.Key)
-		if text, ok := scalarText(p.Value); ok {
-			r.marks[len(r.marks)-1].text = text
-		}
+		r.marks[len(r.marks)-1].text, _ = scalarText(p.Value)
 		entries = append(entries, entry{key, value{p.Value, path}})
 	}
 	return entries, true
@@ -369,18 +359,13 @@ func (r *reader) markAt(path string, key ast.Node) {
 	r.marks[len(r.marks)-1].text = ""
 }
 
+// position is where a node starts; line and column 1 if it does not know.
 func position(n ast.Node) (line, column int) {
-	if n != nil && n.GetToken() != nil && n.GetToken().Position != nil {
-		return n.GetToken().Position.Line, n.GetToken().Position.Column
+	if n == nil || n.GetToken() == nil || n.GetToken().Position == nil {
+		return 1, 1
 	}
-	return 1, 1
-}
-
-func otherKind(n ast.Node) string {
-	if _, ok := n.(*ast.SequenceNode); ok {
-		return "a list"
-	}
-	return "one value"
+	p := n.GetToken().Position
+	return max(1, p.Line), max(1, p.Column)
 }
 
 func join(path, key string) string {
@@ -399,17 +384,9 @@ func (r *reader) fields(v value, known map[string]func(value)) {
 	for _, e := range entries {
 		read, ok := known[e.key]
 		if !ok {
-			keys := slices.Sorted(maps.Keys(known))
-			r.wrong(e.path, fmt.Sprintf("there is no key %q", e.key), cmp.Or(didYouMeanKey(e.key, keys), "known here: "+list(keys)))
+			r.wrong(e.path, fmt.Sprintf("there is no key %q", e.key), didYouMean(e.key, slices.Sorted(maps.Keys(known)), "keys here"))
 			continue
 		}
 		read(e.value)
 	}
-}
-
-func didYouMeanKey(written string, keys []string) string {
-	if s := suggest(written, keys); s != "" {
-		return fmt.Sprintf("did you mean %q?", s)
-	}
-	return ""
 }
