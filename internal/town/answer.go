@@ -168,7 +168,7 @@ func (c *Call) describe(m *Message) bool {
 }
 
 // agreed says whether the INVITE's offer has been taken in an earlier response.
-func (c *Call) agreed() bool { return len(c.rec.SDP) > 0 }
+func (c *Call) agreed() bool { return len(c.heard) > 0 }
 
 // accept sends a 2xx and repeats it until the ACK (RFC 3261 §13.3.1.4).
 func (c *Call) accept(s Step, m *Message) {

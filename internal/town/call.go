@@ -14,7 +14,6 @@ import (
 // Call is one leg at a phone. Its methods may be called from anywhere except from a script.
 type Call struct {
 	phone *Phone
-	num   int
 	plan  Dial // of a call that we placed
 
 	// Owned by the phone's loop.
@@ -36,14 +35,9 @@ type Call struct {
 	cancel bool     // we want to end the call before an answer
 	clock  []*alarm // what is planned for the call
 
-	audio    netip.AddrPort // where we listen
-	voice    *voice
+	session
 	beat     *alarm
-	session  uint64
-	version  uint64
 	offered  bool    // an offer of ours waits for an answer
-	payloads []int   // what was agreed, or what we offer
-	hold     string  // the direction we want, if not sendrecv
 	reinvite *asking // a re-INVITE of ours without a final
 	missed   int     // keepalives in a row without an answer
 	reliable *repeat // a reliable 1xx without a PRACK
@@ -57,8 +51,8 @@ type Call struct {
 // newCall makes the state of a leg.
 func (p *Phone) newCall(placed bool) *Call {
 	c := &Call{
-		phone: p, num: len(p.calls) + 1, localTag: p.token(),
-		session: p.rng.Uint64() >> 16, version: 1, payloads: p.cfg.Codecs,
+		phone: p, localTag: p.token(),
+		session:  session{name: p.cfg.Name, codecs: p.cfg.Codecs, id: p.rng.Uint64() >> 16, version: 1, payloads: p.cfg.Codecs},
 		answered: make(chan struct{}), done: make(chan struct{}),
 	}
 	c.rec.Placed, c.rec.Asked = placed, time.Now()
@@ -76,6 +70,7 @@ func (c *Call) Record() Record {
 
 func (c *Call) record() Record {
 	r := c.rec.clone()
+	r.SDP = slices.Clone(c.session.heard)
 	if c.voice != nil {
 		r.Voice = c.voice.counted()
 	}
@@ -242,15 +237,9 @@ func (c *Call) listen() error {
 		c.audio = netip.AddrPortFrom(p.addr.Addr(), p.port)
 		return nil
 	}
-	conn, err := p.cfg.Net.ListenPacket(netip.AddrPortFrom(p.addr.Addr(), 0))
-	if err != nil {
+	if err := c.openVoice(p.cfg.Net, p.addr.Addr(), c.talk, p.rng.Uint32()); err != nil {
 		return err
 	}
-	if c.audio, err = addrPort(conn.LocalAddr()); err != nil {
-		_ = conn.Close()
-		return err
-	}
-	c.voice = newVoice(conn, c.talk, p.rng.Uint32())
 	c.voice.freeze(p.frozen)
 	return nil
 }
@@ -274,56 +263,13 @@ func (c *Call) startVoice() {
 	tick()
 }
 
-// offer makes our session description as it stands.
-func (c *Call) offer() string {
-	direction := c.hold
-	if direction == "" {
-		direction = "sendrecv"
-	}
-	return writeSDP(c.phone.cfg.Name, c.session, c.version, c.audio, c.payloads, direction)
-}
-
-// hear takes a session description of the other end; false: we have no codec in common.
+// hear takes a session description of the other end; false: it cannot be used.
 func (c *Call) hear(text string) bool {
-	c.rec.SDP = append(c.rec.SDP, text)
-	d, ok := readSDP(text)
-	if !ok {
-		c.phone.complain("a session description without audio: %q", text)
+	if wrong := c.session.hear(text); wrong != "" {
+		c.phone.complain("%s: %q", wrong, text)
 		return false
-	}
-	payload := d.choose(c.phone.cfg.Codecs)
-	if payload < 0 {
-		return false
-	}
-	c.payloads = []int{payload}
-	to := d.audio
-	if !d.hears {
-		to = netip.AddrPort{}
-	}
-	if c.voice != nil {
-		c.voice.aim(to, payload)
 	}
 	return true
-}
-
-// reply makes our answer to an offer: the direction mirrors theirs (RFC 3264 §6.1).
-func (c *Call) reply(text string) string {
-	d, _ := readSDP(text)
-	direction := c.hold
-	if direction == "" {
-		switch {
-		case d.sends && d.hears:
-			direction = "sendrecv"
-		case d.sends:
-			direction = "recvonly"
-		case d.hears:
-			direction = "sendonly"
-		default:
-			direction = "inactive"
-		}
-	}
-	c.version++
-	return writeSDP(c.phone.cfg.Name, c.session, c.version, c.audio, c.payloads, direction)
 }
 
 // learn takes contact and route set from a message that makes or refreshes the dialog (RFC 3261 §12).

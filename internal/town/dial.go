@@ -62,7 +62,7 @@ func (p *Phone) place(d Dial) (*Call, error) {
 	}
 	m := c.firstInvite(to)
 	c.rec.Invite = m
-	c.invite = p.ask(m, to, c.heard)
+	c.invite = p.ask(m, to, c.responded)
 	if d.CancelAfter > 0 {
 		c.later(d.CancelAfter, c.sendCancel)
 	}
@@ -111,8 +111,8 @@ func sortAsking(list []*asking) {
 	slices.SortFunc(list, func(a, b *asking) int { return strings.Compare(a.key, b.key) })
 }
 
-// heard takes a response to the INVITE that started the call.
-func (c *Call) heard(m *Message) {
+// responded takes a response to the INVITE that started the call.
+func (c *Call) responded(m *Message) {
 	c.rec.Responses = append(c.rec.Responses, m)
 	if tag := param(m.Get("To"), "tag"); tag != "" && m.Code > 100 && !m.local && !slices.Contains(c.rec.Tags, tag) {
 		c.rec.Tags = append(c.rec.Tags, tag)
@@ -164,9 +164,7 @@ func (c *Call) early(m *Message, sdp string) {
 	if c.plan.Late && !strings.Contains(m.Get("Require"), "100rel") {
 		return // RFC 3264: not reliable, so it is no offer yet
 	}
-	if !c.hear(sdp) {
-		c.phone.complain("a %d with a codec that was not offered", m.Code)
-	}
+	c.hear(sdp)
 }
 
 // prack acknowledges a reliable 1xx. An offer in it is answered here.
@@ -221,16 +219,13 @@ func (c *Call) accepted(m *Message) {
 func (c *Call) settle(m *Message) bool {
 	sdp := m.sdp()
 	switch {
-	case sdp == "" && len(c.rec.SDP) == 0:
+	case sdp == "" && len(c.heard) == 0:
 		c.phone.complain("a %d without a session description", m.Code)
 		return false
 	case sdp == "":
 		return true // the answer was in a reliable 1xx
-	case !c.hear(sdp):
-		c.phone.complain("a %d with a codec that was not offered", m.Code)
-		return false
 	}
-	return true
+	return c.hear(sdp)
 }
 
 // ack sends the ACK of a 2xx and keeps it for repeats (RFC 3261 §13.2.2.4).

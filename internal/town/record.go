@@ -108,6 +108,6 @@ func (r Record) String() string {
 func (r Record) clone() Record {
 	r.Provisionals, r.Finals, r.Tags = slices.Clone(r.Provisionals), slices.Clone(r.Finals), slices.Clone(r.Tags)
 	r.Requests, r.Replies, r.Reasons = slices.Clone(r.Requests), slices.Clone(r.Replies), slices.Clone(r.Reasons)
-	r.SDP, r.Responses = slices.Clone(r.SDP), slices.Clone(r.Responses)
+	r.Responses = slices.Clone(r.Responses)
 	return r
 }
