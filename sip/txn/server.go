@@ -98,7 +98,7 @@ func (t *Table[F]) Acked(now time.Time, key Key, eff []Effect[F]) (known bool, _
 		}
 		t.enter(e, Confirmed)
 		at := t.at(now)
-		e.data, e.again, e.end = nil, never, never // Timer I
+		e.data, e.again, e.end = nil, never, at+int64(t.timers.T4) // Timer I
 		t.arm(at, place, e)
 		return true, eff
 	case Confirmed:
