@@ -317,7 +317,7 @@ routes:
 }
 
 func TestShippedExamplesAreFreeOfProblems(t *testing.T) {
-	for _, name := range []string{"nines.yaml", "small.yaml", "loopback.yaml"} {
+	for _, name := range []string{"nines.yaml", "small.yaml", "loopback.yaml", "compose.yaml"} {
 		f, problems, err := Read(name)
 		if err != nil {
 			t.Fatal(err)
