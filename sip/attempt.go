@@ -24,6 +24,7 @@ type attempt struct {
 
 	tag    string // our tag in its dialogs, also when a PBX forks
 	callID string
+	cseq   uint32 // of its INVITE
 	branch string
 	key    txn.Key
 	uri    string   // Request-URI of the INVITE
@@ -44,7 +45,8 @@ type attempt struct {
 
 	dialogs   []*leg.Leg    // one per To tag; leg is the one that counts
 	earlyMsg  *wire.Message // the first provisional with SDP
-	answerMsg *wire.Message // its 2xx
+	answered  bool
+	answerMsg *wire.Message // its 2xx; nil once it is not needed any more
 	ack       []byte        // our ACK to it
 	rang      bool
 	spoke     bool // any response came
@@ -187,7 +189,7 @@ func (at *attempt) invite(f wire.Flow) []byte {
 	if err != nil {
 		panic(err) // a new leg takes its INVITE
 	}
-	at.from = line.From
+	at.from, at.cseq = line.From, line.CSeq
 	b := make([]byte, 0, 1536+len(body))
 	b = wire.AppendRequestLine(b, "INVITE", at.uri)
 	b = l.s.appendVia(b, f, at.branch)
@@ -319,19 +321,19 @@ func (w dialogWaiter) response(now time.Time, m *wire.Message, _ wire.Flow) {
 
 // accepted is a 2xx: the first, a repeat, or one from another branch of a PBX that forked.
 func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
-	if at.answerMsg != nil && m.ToTag == at.answerMsg.ToTag {
+	if at.answered && m.ToTag == at.leg.RemoteTag {
 		at.reack(f)
 		return
 	}
 	d, o := at.hear(now, m)
-	if at.answerMsg != nil {
+	if at.answered {
 		if o.News == leg.Answered {
 			at.endFork(now, d, f)
 		}
 		return
 	}
 	s := at.s
-	at.answerMsg, at.final, at.leg = m, true, d
+	at.answerMsg, at.answered, at.final, at.leg = m, true, true, d
 	usable := !o.NoAnswer
 	if s.lateOffer {
 		usable = describe(m).ok
@@ -451,7 +453,7 @@ func (at *attempt) stop(now time.Time, a call.Stop) {
 	b = wire.AppendHeader(b, "From", at.from)
 	b = wire.AppendHeader(b, "To", at.to)
 	b = wire.AppendHeader(b, "Call-ID", at.callID)
-	b = append(b, "CSeq: 1 CANCEL\r\n"...)
+	b = wire.AppendCSeq(b, at.cseq, "CANCEL")
 	switch {
 	case a.Elsewhere:
 		b = append(b, `Reason: SIP;cause=200;text="Call completed elsewhere"`+"\r\n"...)
@@ -473,7 +475,7 @@ func quoteless(s string) string {
 
 // discard ends an answered attempt that nobody wants: ACK, then BYE (R6, R8).
 func (at *attempt) discard(now time.Time, why string) {
-	if at.answerMsg == nil {
+	if !at.answered {
 		return
 	}
 	at.ackNow(nil, nil, "")
@@ -487,12 +489,11 @@ func (at *attempt) discard(now time.Time, why string) {
 }
 
 // confirm ACKs the winner's 2xx. Where the 2xx was the offer the ACK waits for the caller's answer.
-func (at *attempt) confirm(now time.Time) {
+func (at *attempt) confirm() {
 	if at.s.lateOffer && describe(at.answerMsg).ok {
 		return
 	}
 	at.ackNow(nil, nil, "")
-	_ = now
 }
 
 // ackNow sends the ACK of the 2xx, in the dialog's own route, and keeps it for repeats.
@@ -501,7 +502,7 @@ func (at *attempt) ackNow(body, text []byte, ctype string) {
 	if at.ack != nil {
 		return
 	}
-	line := at.leg.Ack(at.answerMsg.CSeq, text)
+	line := at.leg.Ack(at.cseq, text)
 	flow := s.nextHop(&at.party, line.URI, line.Routes)
 	at.ack = l.build(&at.party, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, ctype, body, nil)
 	l.send(flow, at.ack)
@@ -520,7 +521,7 @@ func (at *attempt) reack(f wire.Flow) {
 func (at *attempt) endFork(now time.Time, d *leg.Leg, f wire.Flow) {
 	s, l := at.s, at.s.loop
 	fork := &party{leg: d, flow: f, ep: at.ep}
-	line := d.Ack(at.answerMsg.CSeq, nil)
+	line := d.Ack(at.cseq, nil)
 	flow := s.nextHop(fork, line.URI, line.Routes)
 	l.send(flow, l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, "", nil, nil))
 	s.bye(now, fork, nil, `SIP;cause=200;text="Call completed elsewhere"`, "the PBX forked and answered twice")
@@ -592,5 +593,5 @@ func (at *attempt) leaveRemnant() {
 		delete(l.waiting, at.key)
 		return
 	}
-	l.waiting[at.key] = pending{&remnant{l: l, tag: at.answerMsg.ToTag, ack: at.ack}, w.flow}
+	l.waiting[at.key] = pending{&remnant{l: l, tag: at.leg.RemoteTag, ack: at.ack}, w.flow}
 }

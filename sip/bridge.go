@@ -454,9 +454,7 @@ func (s *session) confirmed(now time.Time, m *wire.Message, d description) {
 func (s *session) slim() {
 	for _, at := range s.attempts {
 		at.earlyMsg, at.dialogs = nil, nil
-		if at != s.winner {
-			at.answerMsg = nil
-		}
+		at.answerMsg = nil
 	}
 }
 

@@ -63,7 +63,7 @@ func (at *attempt) hear(now time.Time, m *wire.Message) (*leg.Leg, leg.Outcome) 
 			return d, o
 		}
 	}
-	fork := at.dialogs[0].Fork()
+	fork := at.leg.Fork()
 	at.dialogs = append(at.dialogs, fork)
 	return fork, fork.Response(now, r)
 }

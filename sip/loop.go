@@ -178,7 +178,7 @@ func (l *loop) one(now time.Time, it *item) {
 		if r := recover(); r != nil {
 			l.unwind("a message", r)
 		}
-		l.settle(now)
+		l.settle()
 	}()
 	if it.do != nil {
 		it.do(now)
@@ -192,7 +192,7 @@ func (l *loop) tick(now time.Time) {
 		if r := recover(); r != nil {
 			l.unwind("a timer", r)
 		}
-		l.settle(now)
+		l.settle()
 	}()
 	if next := l.txns.Next(); !next.IsZero() && !next.After(now) {
 		l.effects = l.txns.Tick(now, l.effects)
@@ -200,10 +200,10 @@ func (l *loop) tick(now time.Time) {
 	}
 	for len(l.alarms) > 0 && !l.alarms[0].at.After(now) {
 		a := heap.Pop(&l.alarms).(alarm)
-		if l.calls[a.s.id] == a.s && a.s.alarm.Equal(a.at) {
-			a.s.alarm = time.Time{}
-			a.s.tick(now)
-			l.touch(a.s)
+		if s := l.calls[a.call]; s != nil && s.alarm.Equal(a.at) {
+			s.alarm = time.Time{}
+			l.touch(s) // before the tick: a call that meets a fault of ours still gets its next alarm
+			s.tick(now)
 		}
 	}
 	if l.judge != nil {
@@ -238,7 +238,7 @@ func (l *loop) touch(s *session) {
 }
 
 // settle sets the alarms of the calls that were touched and forgets those that are done.
-func (l *loop) settle(now time.Time) {
+func (l *loop) settle() {
 	for len(l.dirty) > 0 {
 		s := l.dirty[len(l.dirty)-1]
 		l.dirty = l.dirty[:len(l.dirty)-1]
@@ -250,10 +250,9 @@ func (l *loop) settle(now time.Time) {
 		wake := s.wake()
 		if !wake.IsZero() && (s.alarm.IsZero() || wake.Before(s.alarm)) {
 			s.alarm = wake
-			heap.Push(&l.alarms, alarm{at: wake, s: s})
+			heap.Push(&l.alarms, alarm{at: wake, call: s.id})
 		}
 	}
-	_ = now
 }
 
 // apply does what the transactions say. What a waiter starts meanwhile is appended and done in its turn.
@@ -365,8 +364,8 @@ func (l *loop) closed(now time.Time, f wire.Flow, err error) {
 type alarms []alarm
 
 type alarm struct {
-	at time.Time
-	s  *session
+	at   time.Time
+	call uint64 // not a pointer: an alarm must not keep the memory of a call that is over
 }
 
 func (a alarms) Len() int           { return len(a) }

@@ -110,11 +110,11 @@ func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flo
 	s.caller.leg = newCallerLeg(s, m)
 	s.match = r.policy.Match(query(m, trunk))
 	switch {
+	case !s.match.Found && trunk.Name == "":
+		l.refuse(now, key, m, f, 403, "Forbidden") // a stranger reaches emergency numbers only
+		return
 	case !s.match.Found:
 		l.refuse(now, key, m, f, 404, "Not Found")
-		return
-	case trunk.Name == "" && (s.match.Route.Class != policy.Emergency || s.match.SecondLine):
-		l.refuse(now, key, m, f, 403, "Forbidden")
 		return
 	}
 	s.number = callerNumber(m)
@@ -349,6 +349,9 @@ func (s *session) aim(at *attempt) {
 	}
 	if d := at.sdpOf(msg); d.ok {
 		at.far = d.text()
+		if s.lateOffer && at.media == nil && s.caller.media != nil {
+			at.media = s.reserve(at.flow.Remote.Addr().Unmap().Is6(), s.caller.media.Len()) // the caller's answer will need it
+		}
 		if s.offer.ok {
 			s.pair(&s.caller, s.caller.far, &at.party, at.far)
 		}
@@ -388,7 +391,7 @@ func (s *session) answer(now time.Time, at *attempt) {
 	s.final = true
 	s.caller.leg.Reply(now, leg.Reply{Method: "INVITE", CSeq: s.invite.CSeq, Code: m.Status, SDP: text, Data: b})
 	s.loop.respond(now, s.key, m.Status, b)
-	at.confirm(now)
+	at.confirm()
 	s.loop.s.failedSince.Store(0)
 	setup := now.Sub(s.began)
 	s.loop.s.count.answered.Add(1)

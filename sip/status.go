@@ -83,7 +83,7 @@ func (s *Server) Explain(ctx context.Context) ([]health.Explanation, error) {
 type Residue struct {
 	Sessions     int `json:"sessions"`     // calls that live, or whose last messages are still awaited
 	Transactions int `json:"transactions"` // 64·T1 after a call its transactions are gone too
-	Waiting      int `json:"waiting"`      // requests of ours, lingering ones included
+	Waiting      int `json:"waiting"`      // requests of ours in calls, lingering ones included; probes are not counted
 	Alarms       int `json:"alarms"`
 }
 
@@ -93,7 +93,13 @@ func (s *Server) Residue(ctx context.Context) (Residue, error) {
 	for _, l := range s.loops {
 		done := make(chan Residue, 1)
 		l.post(func(time.Time) {
-			done <- Residue{Sessions: len(l.calls), Transactions: l.txns.Len(), Waiting: len(l.waiting), Alarms: len(l.alarms)}
+			r := Residue{Sessions: len(l.calls), Transactions: l.txns.Len(), Alarms: len(l.alarms)}
+			for _, w := range l.waiting {
+				if _, probing := w.waiter.(*probe); !probing {
+					r.Waiting++
+				}
+			}
+			done <- r
 		})
 		select {
 		case r := <-done:
