@@ -24,8 +24,8 @@
 // gone silent), unless an own room has rung for ringing to partners; and while another partner is hoped for, unless that has rung for 20 s.
 // So mere ringing or a fresh ask never leads to a partner while there is hope at home, and a death at home lets the partner be asked at once.
 //
-// Ringing is 180 to 183 at an own room and 180 only at a partner, whose 183 may be an announcement. An attempt that had gone silent and then rings
-// is hoped for again. ICMP does not end ringing, because anybody can send it; [Died] does.
+// Ringing is 180 to 183 at an own room and 180 only at a partner, whose 183 may be an announcement. An attempt that had gone silent or died and then
+// rings is hoped for again, and its ringing counts anew. ICMP does not end ringing, because anybody can send it; [Died] does.
 //
 // At most three attempts count. When a fourth is due the oldest that does not ring is told to stop; it counts no more, but its 200 wins while
 // nobody has answered. When all three ring the fourth waits. Without overlap every ask stops what was asked before.

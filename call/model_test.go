@@ -261,6 +261,7 @@ func (m *model) refuseAll() {
 func (m *model) tell(ev Event) {
 	late := m.before(ev)
 	actions := m.call.Step(m.now, ev)
+	m.t.Logf("%s %#v → %#v", m.now.Sub(epoch), ev, actions) // shown of the history that fails
 	if m.twin != nil {
 		twins := m.twin.Step(m.now, ev)
 		if diff := cmp.Diff(actions, twins); diff != "" && len(actions)+len(twins) > 0 {

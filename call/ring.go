@@ -22,7 +22,8 @@ func (c *Call) rang(now time.Time, ev Rang) {
 	a.Heard = true
 	ringing := rings(ev.Code, c.step(a).Partner)
 	if ringing && a.State != StateRinging {
-		a.State, a.Silent, a.RangAt = StateRinging, false, now
+		a.State, a.RangAt = StateRinging, now
+		a.Silent, a.RungOwn, a.RungOut = false, false, false
 	}
 	switch {
 	case ev.SDP && c.Plan.EarlyMedia && c.Heard == 0:
