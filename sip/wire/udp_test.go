@@ -298,6 +298,8 @@ func TestTheRoutingTableIsAskedAndRemembered(t *testing.T) {
 func TestRunEndsWithItsContext(t *testing.T) {
 	n := start(t, Config{Listen: []Listen{udpOn("127.0.0.1:0"), tcpOn("127.0.0.1:0")}})
 	f := n.connect(n.at(TCP))
+	n.Send([]Out{{Flow: f, Data: []byte(options(1))}})
+	await(t, n.packets, "the message: now both ends are known")
 	n.stop()
 	for range 2 { // both ends are ours
 		if e := await(t, n.ends, "Closed"); e.err == nil {
