@@ -130,8 +130,6 @@ func (n *Node) scrape(s console.Scrape) {
 	s.Status(st)
 	c := n.sip.Counters()
 	s.Set(console.LoopPanics, float64(c.Panics))
-	m := n.relay.Stats()
-	s.Set(console.RTPPackets, float64(m.Packets))
 	t := n.tally
 	t.mu.Lock()
 	defer t.mu.Unlock()
