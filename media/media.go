@@ -77,6 +77,7 @@ type engine interface {
 	open(p *port, addr netip.AddrPort) error // binds p; packets may flow at once
 	shut(p *port)                            // takes back an open, before the port was given to a call
 	drain(p *port) int                       // throws away what waits in p's socket and says how much that was
+	released(pr *pair)                       // its ports serve no call any more
 	run(ctx context.Context) error           // moves packets until ctx ends
 	close()                                  // closes every socket; run has returned or was never called
 }

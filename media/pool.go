@@ -31,6 +31,7 @@ type port struct {
 	pair   *pair
 	stream atomic.Pointer[stream] // whose packets arrive here; nil while the port is free
 	fd     int                    // the kernel's socket
+	lane   lane                   // the kernel's second socket, when there is one
 	conn   net.PacketConn         // the Network's socket
 }
 
@@ -72,8 +73,12 @@ func (p *pool) openSpare(n int) error {
 
 // take gives a pair to a call: one that is bound and rested, else a new one from the range, else the one that has rested longest.
 func (p *pool) take(now time.Duration) (*pair, error) {
-	for p.resting.len() > 0 && now-p.resting.first().freed >= Quarantine {
-		p.ready = append(p.ready, p.resting.pop())
+	for n := p.resting.len(); n > 0 && now-p.resting.first().freed >= Quarantine; n-- {
+		if pair := p.resting.pop(); pair.busy() {
+			p.resting.push(pair)
+		} else {
+			p.ready = append(p.ready, pair)
+		}
 	}
 	pair, err := p.pick()
 	if err != nil {
@@ -96,17 +101,28 @@ func (p *pool) pick() (*pair, error) {
 		return pair, nil
 	}
 	pair, err := p.open()
-	if err != nil && p.resting.len() > 0 {
-		return p.resting.pop(), nil
+	if err == nil {
+		return pair, nil
 	}
-	return pair, err
+	for range p.resting.len() {
+		if pair := p.resting.pop(); !pair.busy() {
+			return pair, nil
+		} else {
+			p.resting.push(pair)
+		}
+	}
+	return nil, err
 }
+
+// busy says that the loop has not yet closed what belonged to the last call.
+func (p *pair) busy() bool { return p.ports[rtp].lane.open.Load() || p.ports[rtcp].lane.open.Load() }
 
 // give puts a pair to rest.
 func (p *pool) give(pair *pair, now time.Duration) {
 	pair.freed = now
 	p.resting.push(pair)
 	p.inUse--
+	p.relay.engine.released(pair)
 }
 
 // open binds a random pair of the range. Ports that somebody else holds are passed over and tried again when all others are in use.
@@ -133,7 +149,8 @@ func (p *pool) open() (*pair, error) {
 func (p *pool) bind(number uint16) (*pair, error) {
 	pr := &pair{pool: p}
 	for i := range pr.ports {
-		pr.ports[i] = port{number: number + uint16(i), kind: i, pair: pr, fd: -1} //nolint:gosec // i is 0 or 1
+		p := &pr.ports[i]
+		p.number, p.kind, p.pair = number+uint16(i), i, pr //nolint:gosec // i is 0 or 1
 	}
 	for i := range pr.ports {
 		if err := p.relay.engine.open(&pr.ports[i], netip.AddrPortFrom(p.addr, pr.ports[i].number)); err != nil {

@@ -40,3 +40,11 @@ func (s *sockaddr) addrPort() netip.AddrPort {
 	}
 	return netip.AddrPortFrom(netip.AddrFrom16(s.raw.Addr), number)
 }
+
+// socketAddress is the form that x/sys wants.
+func socketAddress(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}

@@ -46,6 +46,9 @@ func (t *town) shut(p *port) { p.conn.Close() }
 // drain has nothing to do: the reader empties the socket, and a stream is never used for two calls.
 func (t *town) drain(*port) int { return 0 }
 
+// released has nothing to do.
+func (t *town) released(*pair) {}
+
 func (t *town) run(ctx context.Context) error {
 	t.mu.Lock()
 	t.running = true
