@@ -52,10 +52,10 @@ func (c *Call) find(id AttemptID) *Attempt {
 	return nil
 }
 
-// live returns an attempt that counts, while endpoints are asked, or nil.
+// live returns an attempt that counts, or nil. None does when nobody is asked any more: the winner is bound and the others are stopped.
 func (c *Call) live(id AttemptID) *Attempt {
 	a := c.find(id)
-	if c.Phase != PhaseAsking || a == nil || !a.counts() {
+	if a == nil || !a.counts() {
 		return nil
 	}
 	return a

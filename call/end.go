@@ -66,9 +66,6 @@ func (c *Call) hope() bool {
 
 // giveUp refuses the caller with policy's code.
 func (c *Call) giveUp(why string) {
-	if c.counting() > 0 {
-		c.code(408) // whoever is still asked has not answered in time
-	}
 	code, text := policy.FinalCode(c.Class, c.Codes)
 	c.reject(code, text, why)
 }

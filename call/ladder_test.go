@@ -49,6 +49,11 @@ func TestLadder(t *testing.T) {
 		{"all refused but one that is silent: not yet", "a b", "1s end; 1.1s refused 2 503; 4.9s end", "0s ask a | 1s ask b"},
 		{"nobody is left but one that was told to stop: 500 at once", "a b no-overlap", "1s end; 1.1s refused 2 503", "0s ask a | 1s stop 1, ask b | 1.1s reject 500"},
 		{"a stopped attempt's refusal moves nothing", "a b c d e", "3s end; 3.1s refused 1 487", "0s ask a | 1s ask b | 2s ask c | 3s stop 1, ask d"},
+		{"a stopped attempt that was hoped for moves nothing either", "a b c no-overlap ringing=1s", "1ms rang 1 180; 1.1s refused 1 480",
+			"0s ask a | 1ms ring | 1.001s stop 1, ask b"},
+		{"nor does its unusable answer", "a b c no-overlap ringing=1s", "1ms rang 1 180; 1.1s answered 1 unusable",
+			"0s ask a | 1ms ring | 1.001s stop 1, ask b | 1.1s discard 1"},
+		{"nor a full endpoint that was stopped meanwhile", "a b c no-overlap", "1.1s full 1 2s", "0s ask a | 1s stop 1, ask b"},
 		{"a stopped attempt's unusable answer moves nothing", "a b c d e", "3s end; 3.1s answered 1 unusable",
 			"0s ask a | 1s ask b | 2s ask c | 3s stop 1, ask d | 3.1s discard 1"},
 		{"an attempt that has refused can't answer", "a b", "1ms refused 1 503; 2ms answered 1", "0s ask a | 1ms ask b | 2ms discard 1"},
@@ -152,6 +157,8 @@ func TestLadder(t *testing.T) {
 			"0s ask a, ring | 1s ask b | 9s aim 1, answer 1"},
 		{"routine: who rings and refuses ends it", "routine a b ringing=1s", "0s rang 1 180; 1s end; 2s refused 2 486; 9s refused 1 480",
 			"0s ask a, ring | 1s ask b | 9s reject 486"},
+		{"routine: the last who said no is believed", "routine a b c ringing=1s", "0s rang 1 180; 1s rang 2 180; 2s end; 2s rang 3 180; 3s refused 1 486; 4s refused 2 404; 5s refused 3 486",
+			"0s ask a, ring | 1s ask b | 2s ask c | 5s reject 486"},
 		{"routine: time out says what was said last", "routine a b", "1ms refused 1 480; 4.001s end", "0s ask a | 1ms ask b | 4.001s reject 480, stop 2"},
 
 		// Cancel.

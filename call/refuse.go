@@ -17,7 +17,7 @@ func (c *Call) refused(ev Refused) {
 	if a == nil || a.State == StateWon || a.State == StateEnded {
 		return
 	}
-	counted := c.Phase == PhaseAsking && a.counts()
+	counted := a.counts()
 	a.State = StateEnded
 	if !counted {
 		return // it was told to stop: 487 is what we asked for
@@ -39,7 +39,7 @@ func (c *Call) refused(ev Refused) {
 		return
 	}
 	c.end(a, code, why)
-	if ev.Cause == Status && policy.Means(c.Class, code) == policy.End {
+	if policy.Means(c.Class, code) == policy.End {
 		c.close(fmt.Sprintf("%s refused with %d, which ends the asking", c.name(a), code))
 	}
 }
@@ -117,7 +117,7 @@ func (c *Call) full(now time.Time, ev Full) {
 	}
 	a := c.Attempts[i]
 	c.Attempts = slices.Delete(c.Attempts, i, i+1)
-	if c.Phase != PhaseAsking || !a.counts() {
+	if !a.counts() {
 		return
 	}
 	c.code(486)
