@@ -86,9 +86,10 @@ type Pending struct {
 	Open bool   `json:"open,omitzero"`
 	CSeq uint32 `json:"cseq,omitzero"` // of the last one, also when it is no longer open
 	// Dealt says that the request's own offer/answer exchange has begun: a later session description in its responses is a repetition, no new offer.
-	Dealt   bool   `json:"dealt,omitzero"`
-	Offered bool   `json:"offered,omitzero"` // it carried an offer itself
-	Contact string `json:"contact,omitzero"` // theirs: the target to use once we accept (RFC 6141 §4)
+	Dealt    bool   `json:"dealt,omitzero"`
+	Offered  bool   `json:"offered,omitzero"`  // it carried an offer itself
+	Accepted bool   `json:"accepted,omitzero"` // our INVITE: its 2xx came
+	Contact  string `json:"contact,omitzero"`  // theirs: the target to use once we accept (RFC 6141 §4)
 }
 
 // Ack is an ACK of ours as it went out.

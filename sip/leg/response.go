@@ -43,7 +43,7 @@ type Outcome struct {
 }
 
 // Response reports a response to a request of ours in this dialog, or to the INVITE that makes it. 64·T1 without one may be reported as a 408.
-func (l *Leg) Response(now time.Time, r Response) Outcome {
+func (l *Leg) Response(_ time.Time, r Response) Outcome {
 	switch r.Method {
 	case "INVITE":
 		switch {
@@ -52,7 +52,7 @@ func (l *Leg) Response(now time.Time, r Response) Outcome {
 		case r.Code < 200:
 			return l.rang(r)
 		case r.Code < 300:
-			return l.answered(now, r)
+			return l.answered(r)
 		}
 		return l.inviteRefused(r)
 	case "UPDATE":
@@ -123,51 +123,32 @@ func (l *Leg) heardSDP(r Response) Meaning {
 }
 
 // answered is a 2xx to our INVITE. It makes the dialog, whatever we thought of it before: a 200 that crossed our CANCEL has to be ACKed and hung up.
-func (l *Leg) answered(now time.Time, r Response) Outcome {
-	first := l.OurInvite.Open && l.OurInvite.CSeq == r.CSeq
-	if l.State != Confirmed && l.OurInvite.CSeq != 0 && r.CSeq == l.OurInvite.CSeq && l.ReAck(r.CSeq) == nil {
-		first = true // it was refused, or reported as silent, before
-	}
-	sameTag := l.RemoteTag == "" || r.ToTag == l.RemoteTag
-	if !first {
-		if sameTag {
-			return Outcome{News: Repeated}
-		}
+func (l *Leg) answered(r Response) Outcome {
+	switch {
+	case r.CSeq == 0 || l.OurInvite.CSeq == 0:
+		return Outcome{}
+	case l.RemoteTag != "" && r.ToTag != l.RemoteTag:
 		return Outcome{News: Forked}
+	case r.CSeq != l.OurInvite.CSeq || l.OurInvite.Accepted:
+		return Outcome{News: Repeated}
 	}
-	if !sameTag {
-		if l.State == Confirmed {
-			return Outcome{News: Forked}
-		}
-		l.retag()
+	if !l.OurInvite.Open && l.State != Confirmed && l.OurInvite.Offered && l.Offer.By == Nobody {
+		l.open(Us, inInvite, r.CSeq) // it was refused, or reported as silent, before; so this is the answer to an offer that we had closed
 	}
-	initial := l.State != Confirmed
-	if initial {
-		l.establish(r)
-	} else {
+	if l.State == Confirmed {
 		l.refresh(r.Contact)
 		l.learn(r.Allow, r.Supported)
+	} else {
+		l.establish(r)
 	}
 	l.State = Confirmed
-	l.OurInvite.Open = false
+	l.OurInvite.Open, l.OurInvite.Accepted = false, true
 	out := Outcome{News: Answered, SDP: l.heardSDP(r)}
 	if r.SDP == nil && l.Offer.By == Us && l.Offer.In == inInvite && l.Offer.CSeq == r.CSeq {
 		out.Undone = l.unanswered(Us, r.CSeq, inInvite)
 		out.NoAnswer = out.Undone
 	}
 	return out
-}
-
-// retag leaves the early dialog for that of the fork which answered: what the first had agreed is void (RFC 3261 §13.2.2.4).
-func (l *Leg) retag() {
-	l.RemoteTag, l.TheirRSeq, l.RemoteCSeq, l.Heard = "", 0, 0, false
-	l.Received = nil
-	l.OurUpdate, l.TheirUpdate = Pending{}, Pending{}
-	l.OurInvite.Dealt = l.OurInvite.Offered
-	l.Offer = Offer{}
-	if l.OurInvite.Offered {
-		l.Offer = Offer{By: Us, In: inInvite, CSeq: l.OurInvite.CSeq}
-	}
 }
 
 // establish makes the dialog, or completes it: RFC 3261 §12.1.2, and §13.2.2.4 for the 2xx, which settles the route set.
@@ -201,7 +182,12 @@ func (l *Leg) inviteRefused(r Response) Outcome {
 		return Outcome{}
 	}
 	l.OurInvite.Open = false
-	return Outcome{News: Refused, Undone: l.withdraw(Us, r.CSeq, inInvite, inInviteResponse), Gone: l.gone(r.Code)}
+	sent := l.Sent
+	out := Outcome{News: Refused, Undone: l.withdraw(Us, r.CSeq, inInvite, inInviteResponse), Gone: l.gone(r.Code)}
+	if l.State != Confirmed && l.OurInvite.Offered {
+		l.Sent = sent // there was nothing before it, and a fork may still answer it
+	}
+	return out
 }
 
 // gone says whether a refusal means that there is no dialog any more; before the 2xx there was none to lose.

@@ -19,8 +19,8 @@ func SplitTag(value string) (rest, tag string) {
 // headerParams is where the parameters of a name-addr or addr-spec begin: the index of a ';', or the length.
 func headerParams(value string) int {
 	start := 0
-	if close := angleClose(value); close >= 0 {
-		start = close + 1
+	if end := angleClose(value); end >= 0 {
+		start = end + 1
 	}
 	// RFC 3261 §20.10: without angle brackets every parameter belongs to the header.
 	if i := strings.IndexByte(value[start:], ';'); i >= 0 {
@@ -74,9 +74,9 @@ func angleClose(value string) int {
 
 // addressURI is the URI of a name-addr or addr-spec.
 func addressURI(value string) string {
-	open, close := angleOpen(value), angleClose(value)
-	if open >= 0 && close > open {
-		return value[open+1 : close]
+	open, end := angleOpen(value), angleClose(value)
+	if open >= 0 && end > open {
+		return value[open+1 : end]
 	}
 	return strings.TrimSpace(value[:headerParams(value)])
 }
