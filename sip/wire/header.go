@@ -7,34 +7,34 @@ import (
 
 // longNames are the compact forms of header names and what they stand for (RFC 3261 §7.3.3 and the IANA registry).
 var longNames = [...]string{
-	'a' - 'a': "Accept-Contact",
-	'b' - 'a': "Referred-By",
-	'c' - 'a': "Content-Type",
-	'd' - 'a': "Request-Disposition",
-	'e' - 'a': "Content-Encoding",
-	'f' - 'a': "From",
-	'i' - 'a': "Call-ID",
-	'j' - 'a': "Reject-Contact",
-	'k' - 'a': "Supported",
-	'l' - 'a': "Content-Length",
-	'm' - 'a': "Contact",
-	'n' - 'a': "Identity-Info",
-	'o' - 'a': "Event",
-	'r' - 'a': "Refer-To",
-	's' - 'a': "Subject",
-	't' - 'a': "To",
-	'u' - 'a': "Allow-Events",
-	'v' - 'a': "Via",
-	'x' - 'a': "Session-Expires",
-	'y' - 'a': "Identity",
-	'z' - 'a': "",
+	'a': "Accept-Contact",
+	'b': "Referred-By",
+	'c': "Content-Type",
+	'd': "Request-Disposition",
+	'e': "Content-Encoding",
+	'f': "From",
+	'i': "Call-ID",
+	'j': "Reject-Contact",
+	'k': "Supported",
+	'l': "Content-Length",
+	'm': "Contact",
+	'n': "Identity-Info",
+	'o': "Event",
+	'r': "Refer-To",
+	's': "Subject",
+	't': "To",
+	'u': "Allow-Events",
+	'v': "Via",
+	'x': "Session-Expires",
+	'y': "Identity",
+	'z': "",
 }
 
 // LongName gives the long form of a compact header name, and any other name as it is.
 func LongName(name string) string {
 	if len(name) == 1 {
-		if c := name[0] | 0x20; c >= 'a' && c <= 'z' && longNames[c-'a'] != "" {
-			return longNames[c-'a']
+		if c := name[0] | 0x20; c >= 'a' && c <= 'z' && longNames[c] != "" {
+			return longNames[c]
 		}
 	}
 	return name
