@@ -1,13 +1,21 @@
 package app
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"nines/internal/town"
 )
 
 // DemoOptions is the story that the demo tells.
@@ -15,7 +23,7 @@ type DemoOptions struct {
 	For          time.Duration // 0: until ctx ends or q
 	KillAfter    time.Duration // 0: on k
 	RestoreAfter time.Duration // 0: on r
-	Rate         float64       // calls a second
+	Rate         float64       // calls a second; 0: 5
 	Version      string
 	Log          zerolog.Logger
 	View         io.Writer   // who answers, for a person; nil: nobody looks
@@ -24,16 +32,285 @@ type DemoOptions struct {
 
 // DemoSummary is what the demo's story showed.
 type DemoSummary struct {
-	Placed int `json:"placed"`
+	town.Summary
 }
 
-// OK reports whether no call was lost and no packet changed.
-func (s DemoSummary) OK() bool { return s.Placed > 0 }
+// OK reports whether calls were placed, none was lost and no packet was changed or reached a stranger.
+func (s DemoSummary) OK() bool {
+	return s.Placed > 0 && s.Lost == 0 && s.Open == 0 && s.Audio.Received > 0 && s.Audio.Changed == 0 && s.Audio.Foreign == 0
+}
 
 // String says it for a person.
-func (s DemoSummary) String() string { return fmt.Sprintf("%d calls placed", s.Placed) }
+func (s DemoSummary) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d calls to 999, %d lost", s.Placed, s.Lost)
+	if s.Open > 0 {
+		fmt.Fprintf(&b, ", %d still open", s.Open)
+	}
+	b.WriteString("; answered by")
+	for _, room := range sortedKeys(s.Answered) {
+		fmt.Fprintf(&b, " %s %d", room, s.Answered[room])
+	}
+	fmt.Fprintf(&b, "\nset-up, median and longest:")
+	for _, phase := range []string{"before", "during", "after"} {
+		if d, ok := s.Setup[phase]; ok {
+			fmt.Fprintf(&b, "  %s the outage %.0f and %.0f ms", phase, d.P50, d.Max)
+		}
+	}
+	fmt.Fprintf(&b, "\naudio: %d packets sent, %d received, %d changed; %d calls were talking to the primary when it died", s.Audio.Sent, s.Audio.Received, s.Audio.Changed, s.Cut)
+	return b.String()
+}
 
-// Demo plays the main job on loopback.
+func sortedKeys(m map[string]int) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.SortFunc(out, func(a, b string) int { return cmp.Or(cmp.Compare(m[b], m[a]), cmp.Compare(a, b)) })
+	return out
+}
+
+// Demo plays the main job on loopback: real SIP and RTP over sockets, through the real proxy.
 func Demo(ctx context.Context, o DemoOptions) (DemoSummary, error) {
-	return DemoSummary{}, errors.New("demo: not yet")
+	world, err := town.NewWorld(town.WorldConfig{Rate: o.Rate})
+	if err != nil {
+		return DemoSummary{}, fmt.Errorf("open the demo's telephones: %w", err)
+	}
+	defer world.Close()
+	dir, err := os.MkdirTemp("", "nines-demo-")
+	if err != nil {
+		return DemoSummary{}, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file, err := demoConfig(dir, world)
+	if err != nil {
+		return DemoSummary{}, err
+	}
+	node, err := Start(Options{ConfigPath: file, Version: o.Version, Log: o.Log})
+	if err != nil {
+		return DemoSummary{}, err
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // the proxy outlives the story: calls in progress end first
+	ended := make(chan error, 1)
+	go func() { ended <- node.Run(running) }() // ends with running
+	defer func() { stop(); <-ended }()
+
+	world.Start(ctx, node.Addresses()[0].Addr)
+	d := demo{options: o, world: world, node: node}
+	d.tell(ctx)
+	d.say("no more calls; waiting for those in progress to end")
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	world.Drain(last)
+	return DemoSummary{world.Stats().Summary()}, nil
+}
+
+// demoConfig writes the demo's nines.yaml: one trunk, four rooms, quick to go back so that a person sees it.
+func demoConfig(dir string, world *town.World) (string, error) {
+	sipPort, err := freePort("udp")
+	if err != nil {
+		return "", err
+	}
+	httpPort, err := freePort("tcp")
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "name: demo\nlisten: [udp://127.0.0.1:%d]\nmedia: { address: 127.0.0.1, ports: 30000-37999 }\nstate: %s\nrun: %s\n", sipPort, filepath.Join(dir, "state"), filepath.Join(dir, "run"))
+	fmt.Fprintf(&b, "trunks:\n  carrier: { from: [%s] }\nendpoints:\n", world.Carrier().Addr())
+	var own, partners []string
+	for _, r := range world.Rooms() {
+		calls := 200
+		if r.Partner {
+			calls = 50
+			partners = append(partners, r.Name)
+		} else {
+			own = append(own, r.Name)
+		}
+		fmt.Fprintf(&b, "  %s: { uri: \"sip:%s\", calls: %d, partner: %t }\n", r.Name, r.Addr, calls, r.Partner)
+	}
+	fmt.Fprintf(&b, "routes:\n  - { name: \"999\", class: emergency, numbers: [\"999\"], ask: [%s, [%s]] }\n", strings.Join(own, ", "), strings.Join(partners, ", "))
+	fmt.Fprintf(&b, "health: { up_after: 2, hold_down: 2s, fail_back: probes }\nconsole: { listen: 127.0.0.1:%d }\n", httpPort)
+	path := filepath.Join(dir, "nines.yaml")
+	return path, os.WriteFile(path, []byte(b.String()), 0o600)
+}
+
+// freePort finds a port that nobody uses now.
+func freePort(network string) (uint16, error) {
+	if network == "udp" {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		defer func() { _ = c.Close() }()
+		return netip.MustParseAddrPort(c.LocalAddr().String()).Port(), nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = l.Close() }()
+	return netip.MustParseAddrPort(l.Addr().String()).Port(), nil
+}
+
+// demo is one telling of the story.
+type demo struct {
+	options DemoOptions
+	world   *town.World
+	node    *Node
+	drawn   int    // lines of the last picture
+	note    string // what happened last
+}
+
+// tell lets the story run until its time is over, ctx ends, or q.
+func (d *demo) tell(ctx context.Context) {
+	began := time.Now()
+	kill, restore, end := after(d.options.KillAfter), after(d.options.RestoreAfter), after(d.options.For)
+	every := time.Second
+	if d.options.Keys != nil {
+		every = 250 * time.Millisecond
+	}
+	show := time.NewTicker(every)
+	defer show.Stop()
+	keys := d.options.Keys
+	d.say("calling 999")
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-end:
+			return
+		case <-kill:
+			d.kill()
+		case <-restore:
+			d.restore()
+		case k, ok := <-keys:
+			if !ok {
+				keys = nil
+			}
+			switch k {
+			case 'k', 'K':
+				d.kill()
+			case 'r', 'R':
+				d.restore()
+			case 'q', 'Q':
+				return
+			}
+		case <-show.C:
+			d.show(time.Since(began))
+		}
+	}
+}
+
+// after is a channel that speaks once after d, or never.
+func after(d time.Duration) <-chan time.Time {
+	if d <= 0 {
+		return nil
+	}
+	return time.After(d)
+}
+
+func (d *demo) kill() {
+	d.world.Kill()
+	d.say("the primary is killed")
+}
+
+func (d *demo) restore() {
+	if err := d.world.Restore(); err != nil {
+		d.say("the primary does not come back: " + err.Error())
+		return
+	}
+	d.say("the primary is back; it has to earn its calls")
+}
+
+// say notes what happened; without a keyboard it is a line of its own.
+func (d *demo) say(what string) {
+	d.note = time.Now().Format(time.TimeOnly) + "  " + what
+	if d.options.View != nil && d.options.Keys == nil {
+		fmt.Fprintln(d.options.View, d.note)
+	}
+}
+
+// show draws who answers now.
+func (d *demo) show(age time.Duration) {
+	if d.options.View == nil {
+		return
+	}
+	stats := d.world.Stats()
+	if d.options.Keys == nil {
+		sum := stats.Summary()
+		fmt.Fprintf(d.options.View, "%s  %3d calls, %d lost; now: %s\n", time.Now().Format(time.TimeOnly), sum.Placed, sum.Lost, strings.Join(d.nowAnswering(stats), ", "))
+		return
+	}
+	d.draw(stats, age)
+}
+
+// recent is how far back "now" goes.
+const recent = 2 * time.Second
+
+func (d *demo) nowAnswering(stats town.Stats) []string {
+	count := map[string]int{}
+	for i := len(stats.Calls) - 1; i >= 0; i-- {
+		c := stats.Calls[i]
+		if time.Since(c.At) > recent+time.Second {
+			break
+		}
+		if c.By != "" && time.Since(c.At.Add(c.Delay)) < recent {
+			count[c.By]++
+		}
+	}
+	out := []string{}
+	for _, room := range sortedKeys(count) {
+		out = append(out, fmt.Sprintf("%s answers (%d)", room, count[room]))
+	}
+	if len(out) == 0 {
+		out = append(out, "nobody yet")
+	}
+	return out
+}
+
+// draw paints the picture of a terminal: it goes back to where it began and paints over itself.
+func (d *demo) draw(stats town.Stats, age time.Duration) {
+	sum := stats.Summary()
+	verdicts := map[string]string{}
+	for _, e := range d.node.Status().Endpoints {
+		verdicts[e.Name] = e.Verdict
+	}
+	recently := map[string]int{}
+	for _, c := range stats.Calls {
+		if c.By != "" && time.Since(c.At.Add(c.Delay)) < recent {
+			recently[c.By]++
+		}
+	}
+	lines := []string{
+		fmt.Sprintf("nines demo   %s   console http://%s", age.Round(time.Second), d.node.Console()),
+		"",
+		fmt.Sprintf("  %-15s %-9s %9s   %s", "ROOM", "VERDICT", "ANSWERED", "NOW"),
+	}
+	for _, r := range stats.Rooms {
+		name := r.Name
+		if r.Partner {
+			name += " *"
+		}
+		state := verdicts[r.Name]
+		if !r.Alive {
+			state += " †"
+		}
+		lines = append(lines, fmt.Sprintf("  %-15s %-9s %9d   %s", name, state, sum.Answered[r.Name], strings.Repeat("█", min(recently[r.Name]*2, 40))))
+	}
+	during := sum.Setup["during"]
+	lines = append(lines, "",
+		fmt.Sprintf("  %d calls placed, %d LOST, %d talking to the primary when it died", sum.Placed, sum.Lost, sum.Cut),
+		fmt.Sprintf("  set-up: median %.0f ms, longest %.0f ms; in the outage longest %.0f ms", sum.Setup["whole"].P50, sum.Setup["whole"].Max, during.Max),
+		fmt.Sprintf("  audio: %d packets received, %d changed", sum.Audio.Received, sum.Audio.Changed),
+		"", "  "+d.note, "", "  k kills the primary   r restores it   q quits        * partner   † dead")
+	var b strings.Builder
+	if d.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", d.drawn)
+	}
+	for _, l := range lines {
+		b.WriteString("\x1b[2K" + l + "\n")
+	}
+	d.drawn = len(lines)
+	_, _ = io.WriteString(d.options.View, b.String())
 }
