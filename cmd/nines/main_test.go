@@ -162,12 +162,17 @@ func TestReloadExitsByWhatBecameOfIt(t *testing.T) {
 	}{
 		{"accepted", console.ReloadResult{Accepted: true, Restart: []string{"listen"}}, nil, nil, result{exitDone, "accepted\nneeds a restart:\n  listen\n", ""}},
 		{
-			"refused", console.ReloadResult{Problems: []string{"nines.yaml:3: listen: no such transport"}}, nil, nil,
+			"refused",
+			console.ReloadResult{Problems: []string{"nines.yaml:3: listen: no such transport"}},
+			nil, nil,
 			result{exitFailed, "refused; the running configuration stays:\n  nines.yaml:3: listen: no such transport\n", ""},
 		},
 		{"not tried", console.ReloadResult{}, errors.New("another is under way"), nil, result{exitFailed, "", "nines: reload: another is under way\n"}},
 		{
-			"refused, as JSON", console.ReloadResult{Problems: []string{"p"}}, nil, []string{"--json"},
+			"refused, as JSON",
+			console.ReloadResult{Problems: []string{"p"}},
+			nil,
+			[]string{"--json"},
 			result{exitFailed, "{\n  \"accepted\": false,\n  \"problems\": [\n    \"p\"\n  ]\n}\n", ""},
 		},
 	}

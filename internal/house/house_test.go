@@ -42,43 +42,75 @@ func TestEveryRuleCanFail(t *testing.T) {
 		want []string
 	}{
 		{"a room may import what its arrow says", "call/a.go", `package call; import ("time"; "nines/policy"); var D time.Duration = policy.D`, nil},
-		{"an arrow against the order", "policy/a.go", `package policy; import _ "nines/call"`,
-			[]string{"policy/a.go:1: policy imports nines/call; policy may import only health: policy makes plans from a view of the world and knows only health's types"}},
-		{"a room that may import nobody", "media/a.go", `package media; import _ "nines/sip"`,
-			[]string{"media/a.go:1: media imports nines/sip; media may import only media/sdp: media relays packets and knows no call"}},
-		{"sipgo outside sip", "health/a.go", `package health; import _ "github.com/emiago/sipgo/sip"`,
-			[]string{"health/a.go:1: health imports sipgo; only sip, sip/wire, internal/town may: sockets and transactions are ours, and the decisions know no messages"}},
-		{"sipgo in a test of a pure room", "sip/leg/a_test.go", `package leg; import _ "github.com/emiago/sipgo"`,
-			[]string{"sip/leg/a_test.go:1: sip/leg imports sipgo; only sip, sip/wire, internal/town may: sockets and transactions are ours, and the decisions know no messages"}},
+		{
+			"an arrow against the order", "policy/a.go", `package policy; import _ "nines/call"`,
+			[]string{"policy/a.go:1: policy imports nines/call; policy may import only health: policy makes plans from a view of the world and knows only health's types"},
+		},
+		{
+			"a room that may import nobody", "media/a.go", `package media; import _ "nines/sip"`,
+			[]string{"media/a.go:1: media imports nines/sip; media may import only media/sdp: media relays packets and knows no call"},
+		},
+		{
+			"sipgo outside sip", "health/a.go", `package health; import _ "github.com/emiago/sipgo/sip"`,
+			[]string{"health/a.go:1: health imports sipgo; only sip, sip/wire, internal/town may: sockets and transactions are ours, and the decisions know no messages"},
+		},
+		{
+			"sipgo in a test of a pure room", "sip/leg/a_test.go", `package leg; import _ "github.com/emiago/sipgo"`,
+			[]string{"sip/leg/a_test.go:1: sip/leg imports sipgo; only sip, sip/wire, internal/town may: sockets and transactions are ours, and the decisions know no messages"},
+		},
 		{"sipgo in the wire", "sip/wire/a.go", `package wire; import _ "github.com/emiago/sipgo/sip"`, nil},
-		{"configs in a room", "sip/a.go", `package sip; import _ "nines/configs"`,
-			[]string{"sip/a.go:1: sip imports nines/configs; only app may: only app imports configs: each room has its own Config struct and can live without YAML"}},
-		{"configs in a command", "cmd/nines/a.go", `package main; import _ "nines/configs"`,
-			[]string{"cmd/nines/a.go:1: cmd imports nines/configs; only app may: only app imports configs: each room has its own Config struct and can live without YAML"}},
-		{"app in a room", "console/a.go", `package console; import _ "nines/app"`,
-			[]string{"console/a.go:1: console imports nines/app; only cmd, test, internal/town may: app stands above the rooms; what a room needs from it is handed over through a small interface"}},
-		{"the console and sip", "console/a.go", `package console; import _ "nines/sip"`,
-			[]string{"console/a.go:1: console imports nines/sip; console may import only journal, health, call: the console shows what app hands it"}},
+		{
+			"configs in a room", "sip/a.go", `package sip; import _ "nines/configs"`,
+			[]string{"sip/a.go:1: sip imports nines/configs; only app may: only app imports configs: each room has its own Config struct and can live without YAML"},
+		},
+		{
+			"configs in a command", "cmd/nines/a.go", `package main; import _ "nines/configs"`,
+			[]string{"cmd/nines/a.go:1: cmd imports nines/configs; only app may: only app imports configs: each room has its own Config struct and can live without YAML"},
+		},
+		{
+			"app in a room", "console/a.go", `package console; import _ "nines/app"`,
+			[]string{"console/a.go:1: console imports nines/app; only cmd, test, internal/town may: app stands above the rooms; what a room needs from it is handed over through a small interface"},
+		},
+		{
+			"the console and sip", "console/a.go", `package console; import _ "nines/sip"`,
+			[]string{"console/a.go:1: console imports nines/sip; console may import only journal, health, call: the console shows what app hands it"},
+		},
 		{"a test may use the town", "sip/a_test.go", `package sip; import _ "nines/internal/town"`, nil},
-		{"the program may not", "sip/a.go", `package sip; import _ "nines/internal/town"`,
-			[]string{"sip/a.go:1: sip imports nines/internal/town; sip may import only call, policy, health, sip/leg, sip/txn, sip/wire, media, media/sdp: sip turns messages into events and actions into messages, and decides nothing about configuration or display"}},
-		{"a room nobody named", "managers/a.go", `package managers`,
-			[]string{"managers/a.go:1: managers is no room of the house: add it to the table in internal/house with its arrows and the reason"}},
-		{"the clock in a pure room", "call/a.go", "package call\nimport \"time\"\nvar T = time.Now()\n",
-			[]string{"call/a.go:3: call calls time.Now; a pure room is told the time, so that a bad night can be replayed"}},
-		{"the clock under another name", "sip/txn/a.go", "package txn\nimport clock \"time\"\nvar T = clock.NewTimer(0)\n",
-			[]string{"sip/txn/a.go:3: sip/txn calls time.NewTimer; a pure room is told the time, so that a bad night can be replayed"}},
-		{"the clock as a value", "health/a.go", "package health\nimport \"time\"\nvar now = time.Now\n",
-			[]string{"health/a.go:3: health calls time.Now; a pure room is told the time, so that a bad night can be replayed"}},
+		{
+			"the program may not", "sip/a.go", `package sip; import _ "nines/internal/town"`,
+			[]string{"sip/a.go:1: sip imports nines/internal/town; sip may import only call, policy, health, sip/leg, sip/txn, sip/wire, media, media/sdp: sip turns messages into events and actions into messages, and decides nothing about configuration or display"},
+		},
+		{
+			"a room nobody named", "managers/a.go", `package managers`,
+			[]string{"managers/a.go:1: managers is no room of the house: add it to the table in internal/house with its arrows and the reason"},
+		},
+		{
+			"the clock in a pure room", "call/a.go", "package call\nimport \"time\"\nvar T = time.Now()\n",
+			[]string{"call/a.go:3: call calls time.Now; a pure room is told the time, so that a bad night can be replayed"},
+		},
+		{
+			"the clock under another name", "sip/txn/a.go", "package txn\nimport clock \"time\"\nvar T = clock.NewTimer(0)\n",
+			[]string{"sip/txn/a.go:3: sip/txn calls time.NewTimer; a pure room is told the time, so that a bad night can be replayed"},
+		},
+		{
+			"the clock as a value", "health/a.go", "package health\nimport \"time\"\nvar now = time.Now\n",
+			[]string{"health/a.go:3: health calls time.Now; a pure room is told the time, so that a bad night can be replayed"},
+		},
 		{"the clock in a test of a pure room", "call/a_test.go", "package call\nimport \"time\"\nvar T = time.Now()\n", nil},
 		{"the clock in a doing room", "media/a.go", "package media\nimport \"time\"\nvar T = time.Now()\n", nil},
-		{"a goroutine in a pure room", "policy/a.go", "package policy\nfunc f() {\n\tgo f()\n}\n",
-			[]string{"policy/a.go:3: policy starts a goroutine; a pure room is stepped by its driver"}},
-		{"a socket in a pure room", "media/sdp/a.go", `package sdp; import _ "net"`,
-			[]string{"media/sdp/a.go:1: media/sdp imports net, which gives it sockets; a pure room has no hands"}},
+		{
+			"a goroutine in a pure room", "policy/a.go", "package policy\nfunc f() {\n\tgo f()\n}\n",
+			[]string{"policy/a.go:3: policy starts a goroutine; a pure room is stepped by its driver"},
+		},
+		{
+			"a socket in a pure room", "media/sdp/a.go", `package sdp; import _ "net"`,
+			[]string{"media/sdp/a.go:1: media/sdp imports net, which gives it sockets; a pure room has no hands"},
+		},
 		{"an address is no socket", "media/sdp/a.go", `package sdp; import _ "net/netip"`, nil},
-		{"a subpackage of hands", "sip/leg/a.go", `package leg; import _ "golang.org/x/sys/unix"`,
-			[]string{"sip/leg/a.go:1: sip/leg imports golang.org/x/sys/unix, which gives it system calls; a pure room has no hands"}},
+		{
+			"a subpackage of hands", "sip/leg/a.go", `package leg; import _ "golang.org/x/sys/unix"`,
+			[]string{"sip/leg/a.go:1: sip/leg imports golang.org/x/sys/unix, which gives it system calls; a pure room has no hands"},
+		},
 		{"code that does not parse", "call/a.go", "package", []string{"call/a.go:1:8: expected 'IDENT', found 'EOF'"}},
 	}
 	for _, tt := range tests {
