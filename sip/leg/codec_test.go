@@ -133,3 +133,39 @@ func TestNumbersJumpAheadAfterARestart(t *testing.T) {
 		t.Errorf("o= version after a restart: got %d, want 1000, for the same reason", l.SDPVersion)
 	}
 }
+
+// FuzzDecode: a leg may come from another node or from a disk. Whatever it says, nothing that is asked of it may panic or spin.
+func FuzzDecode(f *testing.F) {
+	if data, err := os.ReadFile("testdata/leg-v1.json"); err == nil {
+		f.Add(data)
+	}
+	f.Add([]byte(`{"call_id":"c","local_tag":"t","reliable":{"queue":[{}]},"pending_2xx":{},"offer":{"by":2,"in":1}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := Decode(data)
+		if err != nil {
+			return
+		}
+		again, err := Encode(l)
+		if err != nil {
+			return // a time that JSON cannot write
+		}
+		if _, err := Decode(again); err != nil {
+			t.Fatalf("what we wrote is not read: %v", err)
+		}
+		now := time.Date(2026, 11, 5, 3, 0, 0, 0, time.UTC)
+		l.Tick(now, nil)
+		l.Receive(Incoming{Method: "INVITE", CSeq: 9, SDP: []byte("o")}, 1)
+		l.Reply(now, Reply{Method: "INVITE", CSeq: 9, Code: 200, SDP: []byte("a")})
+		l.Acked(9, nil)
+		l.Pracked(now, 10, RAck{RSeq: 1, CSeq: 9, Method: "INVITE"}, nil, nil)
+		if _, err := l.Request("UPDATE", []byte("o")); err == nil {
+			l.Response(now, Response{Method: "UPDATE", CSeq: l.LocalCSeq, Code: 200, SDP: []byte("a")})
+		}
+		if next := l.Next(); !next.IsZero() && !next.After(now) {
+			if l.Tick(now, nil); l.Next().Equal(next) {
+				t.Fatalf("Tick leaves the deadline %s where it is", next)
+			}
+		}
+		l.End()
+	})
+}

@@ -33,7 +33,7 @@ var (
 // except in a PRACK for an offer of theirs, where it is the answer. For an ACK see [Leg.Ack]; a CANCEL repeats its INVITE's and has no line of its own.
 // A BYE does not end the leg: say [Leg.End].
 func (l *Leg) Request(method string, sdp []byte) (Line, error) {
-	if err := l.may(method, sdp != nil); err != nil {
+	if err := l.May(method, sdp != nil); err != nil {
 		return Line{}, fmt.Errorf("%s in dialog %s: %w", method, l.CallID, err)
 	}
 	l.LocalCSeq++
@@ -63,10 +63,8 @@ func (l *Leg) Ack(cseq uint32, sdp []byte) Line {
 	return l.line("ACK", cseq)
 }
 
-// May says whether a request may be sent now: nil, or one of the reasons above. It is what [Leg.Request] asks.
-func (l *Leg) May(method string, offer bool) error { return l.may(method, offer) }
-
-func (l *Leg) may(method string, offer bool) error {
+// May says whether a request, with or without an offer, may be sent now: nil, or one of the reasons above. It is what [Leg.Request] asks.
+func (l *Leg) May(method string, offer bool) error {
 	if l.State == Ended && method != "BYE" {
 		return ErrEnded
 	}
