@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +35,7 @@ type Options struct {
 	Version    string
 	Log        zerolog.Logger
 	Reload     <-chan os.Signal // each value asks for a reload (SIGHUP)
+	Drain      time.Duration    // how long calls in progress may go on once Run is told to end
 
 	// What a test replaces. Zero values mean the machine's own.
 	Network   Network // the sockets
@@ -57,6 +59,8 @@ type Node struct {
 	console *console.Console
 	tally   *tally
 	since   time.Time
+
+	draining atomic.Bool
 
 	mu       sync.Mutex // guards what a reload changes
 	file     *configs.File
@@ -203,42 +207,65 @@ func (n *Node) keep() {
 	}
 }
 
-// Run serves until ctx ends: it takes calls, relays media, answers the console and reloads on request.
+// Run serves until ctx ends: it takes calls, relays media, answers the console and reloads on request. When ctx ends it drains: OPTIONS get no
+// answer any more, so that carriers send their calls elsewhere (R19), calls in progress go on for up to Options.Drain, and calls that come all the
+// same are taken.
 func (n *Node) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	rooms, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
 	var wg sync.WaitGroup
 	failed := make(chan error, 2)
-	wg.Add(2)
-	go func() { defer wg.Done(); failed <- n.sip.Run(ctx) }()   // ends with ctx
-	go func() { defer wg.Done(); failed <- n.relay.Run(ctx) }() // ends with ctx
+	wg.Go(func() { failed <- n.sip.Run(rooms) })   // ends with rooms
+	wg.Go(func() { failed <- n.relay.Run(rooms) }) // ends with rooms
 	if n.console != nil {
-		wg.Add(1)
-		go func() { defer wg.Done(); n.console.Run(ctx) }() // ends with ctx
+		wg.Go(func() { n.console.Run(rooms) }) // ends with rooms
 	}
 	n.log.Info().Str("name", n.file.Name).Str("version", n.opt.Version).Msg("taking calls")
-	var err error
-	for done := false; !done; {
+	err := n.serve(ctx, failed)
+	if err == nil {
+		n.drain()
+	}
+	stop()
+	wg.Wait()
+	n.relay.Close()
+	return err
+}
+
+// serve reloads on request until ctx ends or a room fails.
+func (n *Node) serve(ctx context.Context, failed <-chan error) error {
+	for {
 		select {
 		case <-ctx.Done():
-			done = true
-		case err = <-failed:
-			done = true
-		case _, ok := <-n.opt.Reload:
-			if ok {
-				if _, err := n.Reload(ctx); err != nil {
-					n.log.Error().Err(err).Msg("reload")
-				}
+			return nil
+		case err := <-failed:
+			return err
+		case <-n.opt.Reload:
+			if _, err := n.Reload(ctx); err != nil {
+				n.log.Error().Err(err).Msg("reload")
 			}
 		}
 	}
-	cancel()
-	wg.Wait()
-	n.relay.Close()
-	if errors.Is(err, context.Canceled) {
-		return nil
+}
+
+// drain waits for the calls in progress.
+func (n *Node) drain() {
+	n.sip.Drain()
+	n.draining.Store(true)
+	limit := time.NewTimer(n.opt.Drain)
+	defer limit.Stop()
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for active := n.sip.Counters().Active; active > 0; active = n.sip.Counters().Active {
+		n.log.Warn().Int64("calls", active).Msg("draining: waiting for the calls in progress; a second signal ends at once")
+		for was := active; n.sip.Counters().Active == was; {
+			select {
+			case <-limit.C:
+				n.log.Error().Int64("calls", active).Msg("ending although calls are in progress")
+				return
+			case <-look.C:
+			}
+		}
 	}
-	return err
 }
 
 // Reload reads the configuration again, in two phases: everything is prepared, then swapped (R3). A refused file changes nothing.
@@ -341,7 +368,12 @@ func Check(path string, w io.Writer) bool {
 }
 
 // Ready reports why no calls are taken; nil while they are.
-func (n *Node) Ready() error { return nil }
+func (n *Node) Ready() error {
+	if n.draining.Load() {
+		return errors.New("draining: this node is about to end")
+	}
+	return nil
+}
 
 // Addresses are the sockets that take calls.
 func (n *Node) Addresses() []wire.Listen { return n.sip.Listeners() }

@@ -40,6 +40,9 @@ func (n *Node) Status() console.Status {
 		st.FastPathReason = "this version relays in userspace only"
 		st.Notices = append(st.Notices, "media.fast_path: require cannot be met: this version relays in userspace only; calls are not affected")
 	}
+	if err := n.Ready(); err != nil {
+		st.Ready, st.NotReady = false, err.Error()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if r, err := n.sip.Residue(ctx); err == nil {

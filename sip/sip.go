@@ -106,9 +106,10 @@ type Server struct {
 	names   *resolver
 	advert  map[wire.Proto]uint16 // our listening port per transport, for Via and Contact
 
-	draining    atomic.Bool
-	lastHeard   atomic.Int64 // Unix nanoseconds
-	failedSince atomic.Int64 // Unix nanoseconds since which every emergency call has failed; 0 when they don't
+	draining     atomic.Bool
+	lastHeard    atomic.Int64 // Unix nanoseconds
+	strangerSaid atomic.Int64 // Unix seconds of the last notice about an unknown source
+	failedSince  atomic.Int64 // Unix nanoseconds since which every emergency call has failed; 0 when they don't
 }
 
 // shared is what calls of different loops must agree on.
@@ -298,13 +299,29 @@ func (s *Server) accept(src netip.AddrPort, _ wire.Proto, data []byte) bool {
 		return true
 	}
 	if string(p.Method) == "INVITE" {
-		s.count.unknownInvites.Add(1)
+		s.strangerCalls(src, p)
 	}
 	switch string(p.Method) {
 	case "INVITE", "ACK", "CANCEL":
 		return r.AnswerEmergency
 	}
 	return false
+}
+
+// strangerCalls counts an INVITE from nobody we know. Where it calls an emergency number it may be a carrier's new address, and somebody should
+// know; once a minute is enough, whatever a scanner does.
+func (s *Server) strangerCalls(src netip.AddrPort, p wire.Peeked) {
+	s.count.unknownInvites.Add(1)
+	now := time.Now().Unix()
+	last := s.strangerSaid.Load()
+	if now-last < 60 {
+		return
+	}
+	m := s.routing.Load().policy.Match(policy.Query{RequestURI: string(p.URI)})
+	if m.Found && s.strangerSaid.CompareAndSwap(last, now) {
+		s.log.Warn().Stringer("from", src).Str("called", m.Number).
+			Msg("an unknown source calls an emergency number: a carrier's new address? Add it to the trunk's from, or set unknown_sources: answer_emergency")
+	}
 }
 
 // resolved rebuilds the set of hosts whose messages are read.

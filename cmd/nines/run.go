@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 
 func (p program) runCommand() *cobra.Command {
 	var path, level string
+	var drain time.Duration
 	cmd := &cobra.Command{
 		Use:   "run --config FILE",
 		Short: "Take calls until told to stop (SIGTERM); SIGHUP reads the file again",
@@ -25,10 +27,11 @@ func (p program) runCommand() *cobra.Command {
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)
 			defer signal.Stop(hup)
-			return p.run(cmd.Context(), app.Options{ConfigPath: path, Version: version, Log: newLog(cmd.ErrOrStderr(), l), Reload: hup})
+			return p.run(cmd.Context(), app.Options{ConfigPath: path, Version: version, Log: newLog(cmd.ErrOrStderr(), l), Reload: hup, Drain: drain})
 		},
 	}
 	cmd.Flags().StringVarP(&path, "config", "c", "/etc/nines/nines.yaml", "the configuration")
+	cmd.Flags().DurationVar(&drain, "drain", time.Minute, "how long calls in progress may go on after SIGTERM; a second signal ends at once")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error; only debug shows callers' numbers")
 	return cmd
 }
