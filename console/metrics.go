@@ -20,11 +20,10 @@ type Label struct{ Name, Values string }
 
 // Labels that many metrics share.
 var (
-	endpointLabel  = Label{"endpoint", "a name from the configuration"}
-	routeLabel     = Label{"route", "a name from the configuration"}
-	trunkLabel     = Label{"trunk", "a name from the configuration"}
-	classLabel     = Label{"class", "emergency, routine, test"}
-	transportLabel = Label{"transport", "udp, tcp, tls"}
+	endpointLabel = Label{"endpoint", "a name from the configuration"}
+	routeLabel    = Label{"route", "a name from the configuration"}
+	trunkLabel    = Label{"trunk", "a name from the configuration"}
+	classLabel    = Label{"class", "emergency, routine, test"}
 )
 
 // The metrics. A counter begins at 0 with the process.
@@ -34,12 +33,12 @@ var (
 	ConfigAccepted = gauge("nines_config_accepted", "1 when the last configuration that was read is the one that runs, 0 when it was refused.")
 	ConfigLoaded   = gauge("nines_config_loaded_timestamp_seconds", "When the running configuration was accepted, in Unix time.")
 
-	CallsNow   = gauge("nines_calls", "Calls that live now.", routeLabel, Label{"state", "ringing, talking"})
+	CallsNow   = gauge("nines_calls", "Calls that live now.", Label{"state", "ringing, talking"})
 	CallsTotal = counter("nines_calls_total", "Calls that came to an end, by what the caller got.", routeLabel, classLabel,
 		Label{"outcome", "answered, refused, cleared"})
 	SetupDelay = histogram("nines_call_setup_seconds", "From the caller's INVITE to our answer to it, of calls that were answered.", classLabel)
 	Attempts   = counter("nines_attempts_total", "INVITEs to endpoints, by what became of them.", endpointLabel,
-		Label{"outcome", "answered, refused, failed, silent, stopped, unusable"})
+		Label{"outcome", "answered, refused, failed, silent, stopped, discarded"})
 	TrunkCalls = gauge("nines_trunk_calls", "Calls from this trunk that live now.", trunkLabel)
 
 	Verdict        = gauge("nines_endpoint_verdict", "1 for the verdict that holds, 0 for the others.", endpointLabel, Label{"verdict", "unknown, up, suspect, down"})
@@ -49,13 +48,12 @@ var (
 	EndpointLimit  = gauge("nines_endpoint_calls_limit", "Calls the endpoint can take at once, 0 for no limit.", endpointLabel)
 	Probes         = counter("nines_health_probes_total", "OPTIONS probes sent to endpoints, by outcome.", endpointLabel, Label{"outcome", "ok, refused, silent, unreachable"})
 	ProbeRTT       = gauge("nines_health_probe_rtt_seconds", "Round trip of the last probe that was answered.", endpointLabel)
-	SIPMessages    = counter("nines_sip_messages_total", "SIP messages.", Label{"direction", "in, out"}, transportLabel)
+	SIPMessages    = counter("nines_sip_messages_total", "SIP messages.", Label{"direction", "in, out"})
 	SIPRepeats     = counter("nines_sip_retransmissions_total", "SIP messages that went or came again.", Label{"direction", "in, out"})
 	SIPDropped     = counter("nines_sip_dropped_total", "Datagrams and messages that were not answered, by reason.", Label{"reason", "garbage, unknown_source, too_large, stray, queue_full"})
 	SIPSalvaged    = counter("nines_sip_salvaged_total", "Broken SIP messages that were understood all the same.")
 	SIPTxns        = gauge("nines_sip_transactions", "Transactions that live now.")
-	SIPConnections = gauge("nines_sip_connections", "Connections that are open now.", transportLabel)
-	LoopQueue      = gauge("nines_loop_queue", "Events that wait for a loop.", Label{"loop", "0, 1, …"})
+	SIPConnections = gauge("nines_sip_connections", "TCP and TLS connections that are open now.")
 	LoopPanics     = counter("nines_loop_panics_total", "Calls that were ended by a fault of ours.")
 
 	Streams      = gauge("nines_rtp_streams", "Media streams that are relayed now.")
@@ -143,12 +141,17 @@ func (s Scrape) Status(st Status) {
 	s.Set(Ready, one(st.Ready))
 	s.Set(ConfigAccepted, one(st.Config.Accepted))
 	s.Set(ConfigLoaded, unix(st.Config.Loaded))
+	s.Set(CallsNow, float64(st.Calls.Ringing), "ringing")
+	s.Set(CallsNow, float64(st.Calls.Talking), "talking")
 	for _, t := range st.Trunks {
 		s.Set(TrunkCalls, float64(t.Calls), t.Name)
 	}
 	for _, e := range st.Endpoints {
 		s.endpoint(e)
 	}
+	s.Set(SIPMessages, float64(st.SIP.Received), "in")
+	s.Set(SIPMessages, float64(st.SIP.Sent), "out")
+	s.Set(SIPConnections, float64(st.SIP.Connections))
 	s.Set(SIPSalvaged, float64(st.SIP.Salvaged))
 	s.Set(SIPTxns, float64(st.SIP.Transactions))
 	s.Set(SIPRepeats, float64(st.SIP.Repeats), "in")

@@ -97,6 +97,10 @@ nines_call_setup_seconds_bucket{class="emergency",le="1"} 5
 nines_call_setup_seconds_bucket{class="emergency",le="+Inf"} 6
 nines_call_setup_seconds_sum{class="emergency"} 4.5
 nines_call_setup_seconds_count{class="emergency"} 6
+# HELP nines_calls Calls that live now.
+# TYPE nines_calls gauge
+nines_calls{state="ringing"} 1
+nines_calls{state="talking"} 4
 # HELP nines_calls_total Calls that came to an end, by what the caller got.
 # TYPE nines_calls_total counter
 nines_calls_total{class="emergency",outcome="answered",route="999"} 12
@@ -118,9 +122,34 @@ nines_ports_used 20
 nines_sip_dropped_total{reason="garbage"} 7
 nines_sip_dropped_total{reason="unknown_source"} 2
 `
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "nines_call_setup_seconds", "nines_calls_total",
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "nines_call_setup_seconds", "nines_calls", "nines_calls_total",
 		"nines_endpoint_verdict", "nines_ports_used", "nines_sip_dropped_total"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestEveryMetricIsSetByAStatusOrCountedByTheRooms(t *testing.T) {
+	// What a Status does not say is counted by outcome; app sets it from the rooms' own counters.
+	counted := map[string]bool{
+		"nines_calls_total": true, "nines_call_setup_seconds": true, "nines_attempts_total": true, "nines_health_probes_total": true, "nines_loop_panics_total": true,
+	}
+	status := exampleStatus()
+	status.SIP.Dropped = map[string]uint64{"garbage": 1}
+	status.Media.Dropped = map[string]uint64{"foreign": 1}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(Collector(func(s Scrape) { s.Status(status) }))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := map[string]bool{}
+	for _, f := range families {
+		set[f.GetName()] = true
+	}
+	for _, m := range Metrics() {
+		if set[m.Name] == counted[m.Name] {
+			t.Errorf("%s: set by a status: %v, counted by the rooms: %v; it must be one of them", m.Name, set[m.Name], counted[m.Name])
+		}
 	}
 }
 
