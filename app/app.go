@@ -70,9 +70,9 @@ type Node struct {
 	notices  []string
 }
 
-// gcPercent lets the heap grow to four times what lives before it is swept. A call leaves some 30 KB of garbage and a node holds little that lives:
+// gcPercent lets the heap grow to three times what lives before it is swept. A call leaves some 30 KB of garbage and a node holds little that lives:
 // with Go's 100 the collector would run several times a second, for nothing.
-const gcPercent = 300
+const gcPercent = 200
 
 // Run takes calls until ctx ends.
 func Run(ctx context.Context, o Options) error {

@@ -64,9 +64,14 @@ func (at *attempt) hear(now time.Time, m *wire.Message) (*leg.Leg, leg.Outcome) 
 		}
 	}
 	fork := at.leg.Fork()
-	at.dialogs = append(at.dialogs, fork)
+	if len(at.dialogs) < maxForks {
+		at.dialogs = append(at.dialogs, fork)
+	}
 	return fork, fork.Response(now, r)
 }
+
+// maxForks bounds what an endpoint that invents To tags can make us hold.
+const maxForks = 16
 
 // sdp is the session description, nil where there is none.
 func (d description) sdp() []byte {

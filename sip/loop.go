@@ -266,9 +266,8 @@ func (l *loop) apply(now time.Time) {
 		switch e.Kind {
 		case txn.Send:
 			l.send(e.Flow, e.Data)
-		case txn.TimedOut:
-			if w, ok := l.waiting[e.Key]; ok {
-				delete(l.waiting, e.Key)
+		case txn.TimedOut, txn.Failed:
+			if w, ok := l.waiting[e.Key]; ok { // it stays until Ended: an INVITE may be answered late
 				w.failed(now, timedOut)
 			}
 		case txn.Ended:
