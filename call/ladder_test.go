@@ -41,28 +41,40 @@ func TestLadder(t *testing.T) {
 		// Refusal.
 		{"a refusal asks the next at once", "a b", "1ms refused 1 503", "0s ask a | 1ms ask b"},
 		{"a refusal after silence is no second reason", "a b c", "1s end; 1.1s refused 1 timeout", "0s ask a | 1s ask b"},
-		{"a refusal after ringing that passed its time is a second reason", "a b c ringing=1s", "1ms rang 1 180; 1.002s rang 2 180; 1.5s refused 1 480",
-			"0s ask a | 1ms ring | 1.001s ask b | 1.5s ask c"},
+		{
+			"a refusal after ringing that passed its time is a second reason", "a b c ringing=1s", "1ms rang 1 180; 1.002s rang 2 180; 1.5s refused 1 480",
+			"0s ask a | 1ms ring | 1.001s ask b | 1.5s ask c",
+		},
 		{"487 without our CANCEL is a refusal", "a b", "1ms refused 1 487", "0s ask a | 1ms ask b"},
 		{"a 2xx without an answer is discarded and a refusal", "a b", "1ms answered 1 unusable", "0s ask a | 1ms discard 1, ask b"},
 		{"all refused: 500 at once", "a b", "1ms refused 1 486; 2ms refused 2 600", "0s ask a | 1ms ask b | 2ms reject 500"},
 		{"all refused but one that is silent: not yet", "a b", "1s end; 1.1s refused 2 503; 4.9s end", "0s ask a | 1s ask b"},
 		{"nobody is left but one that was told to stop: 500 at once", "a b no-overlap", "1s end; 1.1s refused 2 503", "0s ask a | 1s stop 1, ask b | 1.1s reject 500"},
 		{"a stopped attempt's refusal moves nothing", "a b c d e", "3s end; 3.1s refused 1 487", "0s ask a | 1s ask b | 2s ask c | 3s stop 1, ask d"},
-		{"a stopped attempt that was hoped for moves nothing either", "a b c no-overlap ringing=1s", "1ms rang 1 180; 1.1s refused 1 480",
-			"0s ask a | 1ms ring | 1.001s stop 1, ask b"},
-		{"nor does its unusable answer", "a b c no-overlap ringing=1s", "1ms rang 1 180; 1.1s answered 1 unusable",
-			"0s ask a | 1ms ring | 1.001s stop 1, ask b | 1.1s discard 1"},
+		{
+			"a stopped attempt that was hoped for moves nothing either", "a b c no-overlap ringing=1s", "1ms rang 1 180; 1.1s refused 1 480",
+			"0s ask a | 1ms ring | 1.001s stop 1, ask b",
+		},
+		{
+			"nor does its unusable answer", "a b c no-overlap ringing=1s", "1ms rang 1 180; 1.1s answered 1 unusable",
+			"0s ask a | 1ms ring | 1.001s stop 1, ask b | 1.1s discard 1",
+		},
 		{"nor a full endpoint that was stopped meanwhile", "a b c no-overlap", "1.1s full 1 2s", "0s ask a | 1s stop 1, ask b"},
-		{"a stopped attempt's unusable answer moves nothing", "a b c d e", "3s end; 3.1s answered 1 unusable",
-			"0s ask a | 1s ask b | 2s ask c | 3s stop 1, ask d | 3.1s discard 1"},
+		{
+			"a stopped attempt's unusable answer moves nothing", "a b c d e", "3s end; 3.1s answered 1 unusable",
+			"0s ask a | 1s ask b | 2s ask c | 3s stop 1, ask d | 3.1s discard 1",
+		},
 		{"an attempt that has refused can't answer", "a b", "1ms refused 1 503; 2ms answered 1", "0s ask a | 1ms ask b | 2ms discard 1"},
 		{"a redirect that may not be followed is a refusal", "a b", "1ms refused 1 302 sip:x", "0s ask a | 1ms ask b"},
-		{"a redirect is followed to its contacts first", "a/follow b", "1ms refused 1 302 sip:x sip:y; 2ms refused 2 404; 3ms refused 3 404",
-			"0s ask a | 1ms ask a at sip:x | 2ms ask a at sip:y | 3ms ask b"},
+		{
+			"a redirect is followed to its contacts first", "a/follow b", "1ms refused 1 302 sip:x sip:y; 2ms refused 2 404; 3ms refused 3 404",
+			"0s ask a | 1ms ask a at sip:x | 2ms ask a at sip:y | 3ms ask b",
+		},
 		{"a redirect of a silent endpoint is news", "a/follow b", "1s end; 1.1s refused 1 302 sip:x", "0s ask a | 1s ask b | 1.1s ask a at sip:x"},
-		{"a contact that is silent lets the next contact be asked", "a/follow b", "1ms refused 1 302 sip:x sip:y; 1.001s end",
-			"0s ask a | 1ms ask a at sip:x | 1.001s ask a at sip:y"},
+		{
+			"a contact that is silent lets the next contact be asked", "a/follow b", "1ms refused 1 302 sip:x sip:y; 1.001s end",
+			"0s ask a | 1ms ask a at sip:x | 1.001s ask a at sip:y",
+		},
 
 		// Ringing.
 		{"ringing is not given up", "a b", "1ms rang 1 180; 150s answered 1", "0s ask a | 1ms ring | 1m0.001s ring | 2m0.001s ring | 2m30s aim 1, answer 1"},
@@ -71,16 +83,26 @@ func TestLadder(t *testing.T) {
 		{"ringing skips partners", "a p b ringing=2s", "1ms rang 1 180; 2.001s end", "0s ask a | 1ms ring | 2.001s ask b"},
 		{"ringing never asks a partner", "a p ringing=2s", "1ms rang 1 180; 59s end", "0s ask a | 1ms ring"},
 		{"ringing to partners skips own rooms", "a b p ringing-to-partners=5s", "1ms rang 1 180; 5.001s end", "0s ask a | 1ms ring | 5.001s ask p"},
-		{"ringing to partners counts from the room that rang first", "a b p ringing=2s ringing-to-partners=5s", "0s rang 1 180; 2s end; 2.1s rang 2 180; 5s end",
-			"0s ask a, ring | 2s ask b | 5s ask p"},
-		{"a room that died and rings again rings anew", "a b p ringing-to-partners=5s", "0s rang 1 180; 4s died 1; 4.1s rang 1 180; 4.2s refused 2 503; 9s end; 9.1s end",
-			"0s ask a, ring | 4s ask b | 9.1s ask p"},
-		{"another own room's refusal asks only own rooms while one rings", "a b p c ringing=2s", "1ms rang 1 180; 2.001s end; 3s refused 2 503",
-			"0s ask a | 1ms ring | 2.001s ask b | 3s ask c"},
-		{"another own room's silence asks only own rooms while one rings", "a b p c ringing=2s", "1ms rang 1 180; 3.001s end",
-			"0s ask a | 1ms ring | 2.001s ask b | 3.001s ask c"},
-		{"late ringing is hope again, and its death a reason again", "a b c", "1s end; 1.5s rang 1 180; 1.6s rang 2 180; 9s died 1",
-			"0s ask a | 1s ask b | 1.5s ring | 9s ask c"},
+		{
+			"ringing to partners counts from the room that rang first", "a b p ringing=2s ringing-to-partners=5s", "0s rang 1 180; 2s end; 2.1s rang 2 180; 5s end",
+			"0s ask a, ring | 2s ask b | 5s ask p",
+		},
+		{
+			"a room that died and rings again rings anew", "a b p ringing-to-partners=5s", "0s rang 1 180; 4s died 1; 4.1s rang 1 180; 4.2s refused 2 503; 9s end; 9.1s end",
+			"0s ask a, ring | 4s ask b | 9.1s ask p",
+		},
+		{
+			"another own room's refusal asks only own rooms while one rings", "a b p c ringing=2s", "1ms rang 1 180; 2.001s end; 3s refused 2 503",
+			"0s ask a | 1ms ring | 2.001s ask b | 3s ask c",
+		},
+		{
+			"another own room's silence asks only own rooms while one rings", "a b p c ringing=2s", "1ms rang 1 180; 3.001s end",
+			"0s ask a | 1ms ring | 2.001s ask b | 3.001s ask c",
+		},
+		{
+			"late ringing is hope again, and its death a reason again", "a b c", "1s end; 1.5s rang 1 180; 1.6s rang 2 180; 9s died 1",
+			"0s ask a | 1s ask b | 1.5s ring | 9s ask c",
+		},
 		{"death of a room that rings asks the next at once", "a p", "1ms rang 1 180; 5s died 1", "0s ask a | 1ms ring | 5s ask p"},
 		{"death of a room that says nothing asks the next at once", "a p", "1ms trying 1; 50ms died 1", "0s ask a | 50ms ask p"},
 		{"dying twice is no new reason", "a b c", "1ms died 1; 2ms died 1", "0s ask a | 1ms ask b"},
@@ -98,23 +120,29 @@ func TestLadder(t *testing.T) {
 		{"the second partner is asked when the first dies", "p q", "1ms rang 1 180; 3s died 1", "0s ask p | 1ms ring | 3s ask q"},
 		{"the second partner is asked when the first sends ICMP", "p q", "1ms unreachable 1", "0s ask p | 1ms ask q"},
 		{"an own room behind a partner is asked when the partner has rung long", "p a ringing=2s", "1ms rang 1 180; 2.001s end", "0s ask p | 1ms ring | 2.001s ask a"},
-		{"a partner that rang long gives way to the next only with hope gone at home", "p a q ringing=2s", "1ms rang 1 180; 2.1s rang 2 180; 59s end",
-			"0s ask p | 1ms ring | 2.001s ask a"},
+		{
+			"a partner that rang long gives way to the next only with hope gone at home", "p a q ringing=2s", "1ms rang 1 180; 2.1s rang 2 180; 59s end",
+			"0s ask p | 1ms ring | 2.001s ask a",
+		},
 
 		// Three at most.
 		{"a fourth stops the oldest", "a b c d", "3s end", "0s ask a | 1s ask b | 2s ask c | 3s stop 1, ask d"},
 		{"a fourth stops the oldest that does not ring", "a b c d", "0s rang 1 180; 0s unreachable 1; 2s end", "0s ask a, ring, ask b | 1s ask c | 2s stop 2, ask d"},
 		{"a room that died does not ring", "a b c d", "0s rang 1 180; 1ms died 1; 2.001s end", "0s ask a, ring | 1ms ask b | 1.001s ask c | 2.001s stop 1, ask d"},
-		{"while three ring the fourth waits", "a b c d ringing=1s", "0s rang 1 180; 1s end; 1s rang 2 180; 2s end; 2s rang 3 180; 9s end; 9s died 2",
-			"0s ask a, ring | 1s ask b | 2s ask c | 9s stop 2, ask d"},
+		{
+			"while three ring the fourth waits", "a b c d ringing=1s", "0s rang 1 180; 1s end; 1s rang 2 180; 2s end; 2s rang 3 180; 9s end; 9s died 2",
+			"0s ask a, ring | 1s ask b | 2s ask c | 9s stop 2, ask d",
+		},
 
 		// No overlap.
 		{"without overlap silence moves on", "a b no-overlap", "1s end", "0s ask a | 1s stop 1, ask b"},
 		{"without overlap a refusal needs no stop", "a b no-overlap", "1ms refused 1 503", "0s ask a | 1ms ask b"},
 		{"without overlap ringing moves on after its time", "a b no-overlap ringing=2s", "1ms rang 1 180; 2.001s end", "0s ask a | 1ms ring | 2.001s stop 1, ask b"},
 		{"without overlap the last stays asked", "a no-overlap", "3.9s end", "0s ask a"},
-		{"without overlap what was stopped rings for nobody", "a b no-overlap ringing=2s give-up=5s", "1ms rang 1 180; 2.001s end; 3s trying 2; 7.001s end",
-			"0s ask a | 1ms ring | 2.001s stop 1, ask b | 7.001s reject 500, stop 2"},
+		{
+			"without overlap what was stopped rings for nobody", "a b no-overlap ringing=2s give-up=5s", "1ms rang 1 180; 2.001s end; 3s trying 2; 7.001s end",
+			"0s ask a | 1ms ring | 2.001s stop 1, ask b | 7.001s reject 500, stop 2",
+		},
 
 		// Full.
 		{"full asks the next", "a p q", "1ms refused 1 503; 1ms full 2", "0s ask a | 1ms ask p, ask q"},
@@ -139,26 +167,40 @@ func TestLadder(t *testing.T) {
 		{"ringing that comes with give-up is in time", "a give-up=2s", "1ms trying 1; 2s rang 1 180; 9s end", "0s ask a | 2s ring"},
 		{"a 100 that comes with the end of the four seconds is in time", "a", "1s end; 4s trying 1; 9s end", "0s ask a"},
 		{"give-up that nobody set is 20 s", "a give-up=0s", "1ms trying 1; 19.9s end; 20s end", "0s ask a | 20s reject 500, stop 1"},
-		{"give-up begins anew when ringing dies", "a give-up=5s", "1ms trying 1; 3s rang 1 180; 9s died 1; 9.1s trying 1; 13.9s end; 14s end",
-			"0s ask a | 3s ring | 14s reject 500, stop 1"},
+		{
+			"give-up begins anew when ringing dies", "a give-up=5s", "1ms trying 1; 3s rang 1 180; 9s died 1; 9.1s trying 1; 13.9s end; 14s end",
+			"0s ask a | 3s ring | 14s reject 500, stop 1",
+		},
 		{"all asked and no 100 for four seconds", "a b", "5s end", "0s ask a | 1s ask b | 5s reject 500, stop 1, stop 2"},
 		{"a 100 from anybody stays the four seconds", "a b", "2s trying 2; 5s end", "0s ask a | 1s ask b"},
-		{"a 100 from who refused since is none", "a b c", "1ms trying 1; 2ms refused 1 503; 1.002s end; 5.002s end",
-			"0s ask a | 2ms ask b | 1.002s ask c | 5.002s reject 500, stop 2, stop 3"},
-		{"a 100 from who was stopped since is none", "a b c d", "10ms trying 1; 10ms unreachable 1; 2.01s end; 6.01s end",
-			"0s ask a | 10ms ask b | 1.01s ask c | 2.01s stop 1, ask d | 6.01s reject 500, stop 2, stop 3, stop 4"},
-		{"four seconds begin when the last that was heard is gone", "a b", "1ms trying 1; 1ms unreachable 1; 8s died 1; 11.9s end; 12s end",
-			"0s ask a | 1ms ask b | 12s reject 500, stop 1, stop 2"},
+		{
+			"a 100 from who refused since is none", "a b c", "1ms trying 1; 2ms refused 1 503; 1.002s end; 5.002s end",
+			"0s ask a | 2ms ask b | 1.002s ask c | 5.002s reject 500, stop 2, stop 3",
+		},
+		{
+			"a 100 from who was stopped since is none", "a b c d", "10ms trying 1; 10ms unreachable 1; 2.01s end; 6.01s end",
+			"0s ask a | 10ms ask b | 1.01s ask c | 2.01s stop 1, ask d | 6.01s reject 500, stop 2, stop 3, stop 4",
+		},
+		{
+			"four seconds begin when the last that was heard is gone", "a b", "1ms trying 1; 1ms unreachable 1; 8s died 1; 11.9s end; 12s end",
+			"0s ask a | 1ms ask b | 12s reject 500, stop 1, stop 2",
+		},
 		{"an answer after our 500 is discarded", "a", "4s end; 4s answered 1", "0s ask a | 4s reject 500, stop 1, discard 1"},
 		{"routine: 486 ends the asking", "routine a b", "1ms refused 1 486", "0s ask a | 1ms reject 486"},
 		{"routine: 503 does not", "routine a b", "1ms refused 1 503", "0s ask a | 1ms ask b"},
 		{"routine: a dead transport does not", "routine a b", "1ms refused 1 transport", "0s ask a | 1ms ask b"},
-		{"routine: who rings may answer after another's 486", "routine a b ringing=1s", "0s rang 1 180; 1s end; 2s refused 2 486; 9s answered 1",
-			"0s ask a, ring | 1s ask b | 9s aim 1, answer 1"},
-		{"routine: who rings and refuses ends it", "routine a b ringing=1s", "0s rang 1 180; 1s end; 2s refused 2 486; 9s refused 1 480",
-			"0s ask a, ring | 1s ask b | 9s reject 486"},
-		{"routine: the last who said no is believed", "routine a b c ringing=1s", "0s rang 1 180; 1s rang 2 180; 2s end; 2s rang 3 180; 3s refused 1 486; 4s refused 2 404; 5s refused 3 486",
-			"0s ask a, ring | 1s ask b | 2s ask c | 5s reject 486"},
+		{
+			"routine: who rings may answer after another's 486", "routine a b ringing=1s", "0s rang 1 180; 1s end; 2s refused 2 486; 9s answered 1",
+			"0s ask a, ring | 1s ask b | 9s aim 1, answer 1",
+		},
+		{
+			"routine: who rings and refuses ends it", "routine a b ringing=1s", "0s rang 1 180; 1s end; 2s refused 2 486; 9s refused 1 480",
+			"0s ask a, ring | 1s ask b | 9s reject 486",
+		},
+		{
+			"routine: the last who said no is believed", "routine a b c ringing=1s", "0s rang 1 180; 1s rang 2 180; 2s end; 2s rang 3 180; 3s refused 1 486; 4s refused 2 404; 5s refused 3 486",
+			"0s ask a, ring | 1s ask b | 2s ask c | 5s reject 486",
+		},
 		{"routine: time out says what was said last", "routine a b", "1ms refused 1 480; 4.001s end", "0s ask a | 1ms ask b | 4.001s reject 480, stop 2"},
 
 		// Cancel.
@@ -190,10 +232,14 @@ func TestLadder(t *testing.T) {
 		{"an ACK that never comes ends the call", "a", "1ms answered 1; 32s never-acked", "0s ask a | 1ms aim 1, answer 1 | 32s hang-up caller, hang-up callee"},
 		{"an ACK that came can't be missing", "a", "1ms answered 1; 2ms confirmed; 32s never-acked", "0s ask a | 1ms aim 1, answer 1"},
 		{"a lost caller ends the call", "a", "1ms answered 1; 2ms confirmed; 9s lost caller", "0s ask a | 1ms aim 1, answer 1 | 9s hang-up caller, hang-up callee"},
-		{"a late answer while they talk is discarded", "a b", "1s end; 1.1s answered 2; 1.2s confirmed; 2s answered 1",
-			"0s ask a | 1s ask b | 1.1s aim 2, answer 2, stop 1 | 2s discard 1"},
-		{"a late answer after they talked is discarded", "a b", "1s end; 1.1s answered 2; 1.2s hung-up caller; 2s answered 1",
-			"0s ask a | 1s ask b | 1.1s aim 2, answer 2, stop 1 | 1.2s hang-up callee | 2s discard 1"},
+		{
+			"a late answer while they talk is discarded", "a b", "1s end; 1.1s answered 2; 1.2s confirmed; 2s answered 1",
+			"0s ask a | 1s ask b | 1.1s aim 2, answer 2, stop 1 | 2s discard 1",
+		},
+		{
+			"a late answer after they talked is discarded", "a b", "1s end; 1.1s answered 2; 1.2s hung-up caller; 2s answered 1",
+			"0s ask a | 1s ask b | 1.1s aim 2, answer 2, stop 1 | 1.2s hang-up callee | 2s discard 1",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.sentence, func(t *testing.T) {
