@@ -32,6 +32,7 @@ test: ## vet and every test; installs SIPp when it is missing
 
 race: ## every test again with the race detector, which needs a C compiler
 	$(call need,gcc,gcc libc6-dev)
+	$(call need,sipp,sip-tester)
 	CGO_ENABLED=1 go test -race -timeout 30m ./...
 
 soak: race ## what takes longer than ten minutes
