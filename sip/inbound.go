@@ -31,8 +31,8 @@ func (l *loop) receive(now time.Time, p wire.Packet) {
 func (l *loop) onResponse(now time.Time, m *wire.Message, f wire.Flow) {
 	key := txn.ClientKey(m.Via.Branch, m.Method)
 	w, ok := l.waiting[key]
-	verdict, needAck := txn.Unknown, false
-	verdict, _, needAck, l.effects = l.txns.Response(now, key, m.Status, l.effects)
+	verdict, _, needAck, eff := l.txns.Response(now, key, m.Status, l.effects)
+	l.effects = eff
 	l.apply(now)
 	switch {
 	case verdict == txn.Repeat:

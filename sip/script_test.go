@@ -77,7 +77,7 @@ func onStage(t *testing.T, change func(*sip.Routing), play func(*stage)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var out io.Writer = io.Discard
+		out := io.Discard
 		if os.Getenv("NINES_LOG") != "" {
 			out = zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true}
 		}

@@ -192,8 +192,16 @@ func (s *session) reserveCaller() {
 	}
 }
 
+// reserve opens the ports of one side. The second line leaves a third of them to new emergency calls (R7).
 func (s *session) reserve(six bool, streams int) *media.Side {
 	relay := s.loop.s.cfg.Media
+	if s.match.SecondLine {
+		if t := relay.Stats(); t.Free < (t.Free+t.InUse)/3 {
+			s.loop.s.count.noPorts.Add(1)
+			s.log.Warn().Msg("few media ports are left, and they are kept for new emergency calls: this call's audio goes past us")
+			return nil
+		}
+	}
 	addr, ok := relay.Address(six)
 	if !ok {
 		if addr, ok = relay.Address(!six); !ok {
