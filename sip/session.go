@@ -364,8 +364,14 @@ func (s *session) aim(at *attempt) {
 			s.pair(&s.caller, s.caller.far, &at.party, at.far)
 		}
 	}
-	if s.caller.media != nil && at.media != nil {
+	switch {
+	case s.caller.media == nil:
+	case at.media != nil:
 		s.loop.s.cfg.Media.Join(s.caller.media, at.media)
+	case s.frozen == nil:
+		// No ports were left for this attempt: it was offered the caller's own address, so the caller must be given the endpoint's.
+		s.caller.media.Release()
+		s.caller.media = nil
 	}
 }
 
