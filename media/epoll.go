@@ -15,7 +15,7 @@ import (
 )
 
 // loop moves packets of the kernel's sockets: one goroutine, one epoll, non-blocking raw system calls. Each stream has its own socket, so a
-// wake-up seldom finds two packets in one and batching brings nothing (docs/decisions has the figures).
+// wake-up seldom finds two packets in one and batching brings nothing.
 type loop struct {
 	relay  *Relay
 	epoll  int
@@ -25,7 +25,7 @@ type loop struct {
 	buf    []byte
 	events [256]unix.EpollEvent
 
-	laneAfter int // packets to one address after which a port gets its second socket
+	laneAfter int
 
 	mu      sync.Mutex // guards retired
 	retired []*port    // released ports whose second socket must be closed
@@ -34,7 +34,7 @@ type loop struct {
 const (
 	wakeSlot  = -1
 	laneSlot  = 1 << 30 // added to the slot of a port's second socket
-	laneWorth = 50      // for loop.laneAfter: a second of audio; below that the sockets cost more than they save
+	laneAfter = 50      // packets to one address after which a port gets its second socket: a second of audio, and twice what the socket costs
 	laneDrain = 256     // packets at most that are taken from the first socket then: a flood there must not hold up the others
 
 	// bufferSize is asked of the kernel for each socket, which doubles it: room for the longest datagram, and for a second of audio many times over.
@@ -50,11 +50,15 @@ func newLoop(r *Relay) (*loop, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("eventfd: %w", err), unix.Close(epoll))
 	}
+	after := laneAfter
+	if r.cfg.laneAfter > 0 {
+		after = r.cfg.laneAfter
+	}
 	spread := int(r.cfg.PortMax) - int(r.cfg.PortMin) + 1
 	l := &loop{
 		relay: r, epoll: epoll, wake: wake, spread: spread,
 		ports: make([]atomic.Pointer[port], spread*len(r.cfg.Addresses)), buf: make([]byte, maxDatagram),
-		laneAfter: laneWorth,
+		laneAfter: after,
 	}
 	if err := l.watch(wake, wakeSlot); err != nil {
 		return nil, errors.Join(err, unix.Close(epoll), unix.Close(wake))

@@ -15,6 +15,21 @@
 //
 // A packet is accepted from the negotiated address and port only. [Remote.Symmetric] and [Remote.From] widen that on purpose. Everything else
 // is foreign: counted for its stream and dropped (R29: no RTPbleed, no injection). That includes RTP that arrives before the answer is known.
+//
+// # How packets move
+//
+// On the kernel's sockets one goroutine waits in one epoll and reads, judges and sends one packet at a time; no packet costs memory. Port pairs
+// are bound ahead and stay bound, so that a call's set-up costs only one read per port, to empty it. Each port is an unconnected socket, because
+// the kernel drops what is foreign to a connected one before anybody can count it (and answers with ICMP, which a peer may take for our death).
+// A port that has sent for a second gets a second socket on the same address, connected to the far end, only to send: there it saves the route
+// lookup. The source of every packet is compared in userspace, whichever socket it came to.
+//
+// Measured over loopback, CPU time of the thread: 4.7 µs to relay a packet through second sockets, 5.2 µs without (BenchmarkForward less
+// its direct case); comparing the source is not measurable. Connecting a pooled socket and dissolving that costs 1.8 µs, opening a fresh one
+// 12 to 14 µs, reading an empty one 0.4 µs: so a call whose four sockets were connected at set-up would pay 7 µs, and one with fresh sockets
+// 50 µs; this one pays 1.6 µs.
+//
+// ICMP errors are read from the sockets' error queues (IP_RECVERR), where the kernel says whom they are about.
 package media
 
 import (
@@ -34,7 +49,12 @@ var (
 	ErrNoPorts = errors.New("no free media ports")
 	// ErrClosed: the relay has ended, or the side was released.
 	ErrClosed = errors.New("media is closed")
+	// ErrStreams: more than [MaxStreams].
+	ErrStreams = errors.New("too many streams")
 )
+
+// MaxStreams is how many streams one side may have, so that one strange session description cannot take every port.
+const MaxStreams = 32
 
 // Quarantine is how long a released port rests before it serves another call, so that a packet still on its way to the old call finds nobody.
 // Only where nothing else is free does a port serve earlier: a caller comes before a stray packet, which the source check stops anyway.
@@ -57,6 +77,8 @@ type Config struct {
 	Spare     int             // port pairs per address that are opened ahead; 0 means 64 on the kernel's sockets and none on a Network
 	Network   Network         // nil means the kernel's sockets and one epoll loop
 	Random    func(n int) int // a number in [0, n) that picks ports; nil means math/rand/v2
+
+	laneAfter int // 0 means the constant; tests want it sooner
 }
 
 // Relay owns the ports and moves the packets.

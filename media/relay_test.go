@@ -316,7 +316,7 @@ func TestRTCPOnTheRTPPort(t *testing.T) {
 
 func TestForeignPacketsAreCountedAndDropped(t *testing.T) {
 	for _, e := range engines {
-		for _, words := range []int{0, 2 * laneWorth} {
+		for _, words := range []int{0, 2 * laneAfter} {
 			t.Run(fmt.Sprintf("%s after %d packets", e.name, words), func(t *testing.T) {
 				k := newTalk(t, running(t, Config{Network: e.network}), "127.0.0.2", "127.0.0.3")
 				k.chat(words)
@@ -478,7 +478,7 @@ func TestReaimingLosesNothing(t *testing.T) {
 }
 
 func TestAClosedPortIsAWitness(t *testing.T) {
-	for _, words := range []int{0, 2 * laneWorth} {
+	for _, words := range []int{0, 2 * laneAfter} {
 		for _, host := range []string{"127.0.0.3", "::1"} {
 			t.Run(fmt.Sprintf("%s after %d packets", host, words), func(t *testing.T) {
 				r := running(t, Config{Addresses: []netip.Addr{lo, lo6}})
@@ -504,6 +504,51 @@ func TestAClosedPortIsAWitness(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestAnICMPErrorOfAnEarlierFarEndIsNoWitness(t *testing.T) {
+	r, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: 42000, PortMax: 42099})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	k, next := newTalk(t, r, "127.0.0.2", "127.0.0.3"), newPhone(t, "127.0.0.4")
+	l := r.engine.(*loop)
+	k.callee.Close()
+	for _, word := range []string{"to a closed port", "to the next endpoint"} {
+		k.caller.send(k.atCaller, []byte(word))
+		for r.Stats().Packets == 0 || word != "to a closed port" && r.Stats().Packets == 1 {
+			if err := l.pass(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k.b.Expect(0, Remote{RTP: next.addr()})
+	}
+	next.hears("to the next endpoint", k.atCallee)
+	if got := r.Stats().ICMP; got != 1 {
+		t.Errorf("%d ICMP errors came back, want 1", got)
+	}
+	if got := k.b.Stats(nil)[0].ICMP; got != 0 {
+		t.Errorf("the error is about the old endpoint, and %d were held against the new one", got)
+	}
+}
+
+func TestANewAnswerMovesTheStream(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			k := newTalk(t, running(t, Config{Network: e.network}), "127.0.0.2", "127.0.0.3")
+			k.chat(2 * laneAfter)
+			old := k.callee
+			k.callee = newPhone(t, "127.0.0.4")
+			k.b.Expect(0, Remote{RTP: k.callee.addr()})
+			old.send(k.atCallee, []byte("I am still here"))
+			k.chat(2 * laneAfter)
+			eventually(t, "the old endpoint is foreign now", func() bool { return k.b.Stats(nil)[0].Foreign == 1 })
+			k.b.Expect(0, Remote{RTP: old.addr()}) // and back
+			k.callee = old
+			k.chat(1)
+		})
 	}
 }
 
@@ -541,7 +586,7 @@ func TestAJoinIsReplacedAndGrows(t *testing.T) {
 
 func TestReleaseIsFinalAndIdempotent(t *testing.T) {
 	k := newTalk(t, running(t, Config{PortMin: 42000, PortMax: 42099}), "127.0.0.2", "127.0.0.3")
-	k.chat(2 * laneWorth)
+	k.chat(2 * laneAfter)
 	before := k.a.Stats(nil)[0]
 	k.a.Release()
 	k.a.Release()
@@ -573,7 +618,7 @@ func TestReleaseIsFinalAndIdempotent(t *testing.T) {
 func TestAnOldCallsPacketNeverReachesANewCall(t *testing.T) {
 	for _, lane := range []bool{false, true} {
 		t.Run(fmt.Sprintf("lane=%v", lane), func(t *testing.T) {
-			r, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: 42000, PortMax: 42003})
+			r, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: 42000, PortMax: 42003, laneAfter: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -587,7 +632,6 @@ func TestAnOldCallsPacketNeverReachesANewCall(t *testing.T) {
 			}
 			k := newTalk(t, r, "127.0.0.2", "127.0.0.3")
 			if lane {
-				l.laneAfter = 1
 				k.callee.send(k.atCallee, []byte("hello"))
 				step()
 				k.caller.hears("hello", k.atCaller)
@@ -618,7 +662,7 @@ func TestAnOldCallsPacketNeverReachesANewCall(t *testing.T) {
 }
 
 func TestSetupAndPacketsDoNotDisturbEachOther(t *testing.T) {
-	r := running(t, Config{Addresses: []netip.Addr{lo, lo6}})
+	r := running(t, Config{Addresses: []netip.Addr{lo, lo6}, laneAfter: 2})
 	var work sync.WaitGroup
 	for w := range 4 {
 		work.Go(func() {
@@ -707,6 +751,9 @@ func TestAddressOfAFamily(t *testing.T) {
 	four := running(t, Config{PortMin: 43000, PortMax: 43099})
 	if _, ok := four.Address(true); ok {
 		t.Error("there is no IPv6 address here")
+	}
+	if _, err := four.Reserve(lo, MaxStreams+1); !errors.Is(err, ErrStreams) {
+		t.Errorf("a description with %d streams gave %v, want ErrStreams", MaxStreams+1, err)
 	}
 	if _, err := four.Reserve(lo6, 1); err == nil || errors.Is(err, ErrNoPorts) {
 		t.Errorf("an address that is none of ours gave %v", err)

@@ -28,7 +28,8 @@ type Remote struct {
 	Clock     uint32         // RTP clock rate in Hz, for the jitter; 0 means 8000
 }
 
-// Reserve takes port pairs for a number of streams on a local address. It fails with [ErrNoPorts] when there are none.
+// Reserve takes port pairs for a number of streams on a local address. It fails with [ErrNoPorts] when there are
+// none, with [ErrStreams] beyond [MaxStreams].
 func (r *Relay) Reserve(addr netip.Addr, streams int) (*Side, error) {
 	addr = addr.Unmap()
 	i := slices.IndexFunc(r.pools, func(p *pool) bool { return p.addr == addr })
@@ -44,6 +45,9 @@ func (r *Relay) Reserve(addr netip.Addr, streams int) (*Side, error) {
 
 // Grow adds port pairs until the side has that many streams: a re-INVITE added m= lines. If it is joined, the new streams are joined too.
 func (s *Side) Grow(streams int) error {
+	if streams > MaxStreams {
+		return fmt.Errorf("reserve %d media streams: %w", streams, ErrStreams)
+	}
 	now := s.relay.now()
 	s.relay.mu.Lock()
 	defer s.relay.mu.Unlock()
