@@ -1,0 +1,256 @@
+package acceptance
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"nines/internal/town"
+)
+
+// outage is one death of the primary: from is when it was killed, to when it was started again.
+type outage struct {
+	from, to time.Time
+	kind     string
+	served   int // calls that the primary had answered since it was back
+}
+
+// TestPrimaryIsKilledAndRestoredUnderLoad: calls come all the time while the primary dies in two ways, by turns: its process is killed (the port is
+// closed), or it falls silent (a black hole). No call may be lost, whatever happens, and only those that come before the first failed evidence may
+// wait for the patience of an endpoint that was up.
+func TestPrimaryIsKilledAndRestoredUnderLoad(t *testing.T) {
+	t.Parallel()
+	const rate, answer, talk = 100, 20 * time.Millisecond, 300 * time.Millisecond
+	kills, cycle := 2, 5*time.Second
+	if soaking {
+		kills, cycle = 10, 10*time.Second
+	}
+	total := rate * kills * int(cycle/time.Second)
+	p := newPlace()
+	script := town.Always(town.Answers(answer))
+	primary := phone(t, town.PhoneConfig{Name: "control-room", Addr: p.sip(10), Script: script, Lenient: true})
+	standby := phone(t, town.PhoneConfig{Name: "standby", Addr: p.sip(11), Script: script, Lenient: true})
+	carrier := phone(t, town.PhoneConfig{Name: "carrier", Addr: p.sip(200)})
+	n := start(t, p, twoRooms)
+	n.verdict("up", "control-room", "standby")
+
+	watch := watchOurselves()
+	defer watch.stop()
+	tally := &callTally{}
+	pace := time.NewTicker(time.Second / rate)
+	defer pace.Stop()
+	begin := time.Now()
+	var outages []outage
+	for i := range total {
+		<-pace.C
+		round := time.Since(begin) - time.Duration(len(outages))*cycle
+		switch last := len(outages) - 1; {
+		case last >= 0 && outages[last].to.IsZero() && round+cycle > cycle*5/10:
+			if err := restore(primary, outages[last].kind); err != nil {
+				t.Fatal(err)
+			}
+			outages[last].to = time.Now()
+		case len(outages) < kills && round > cycle*2/10:
+			tally.sweep(carrier, primary)
+			o := outage{kind: []string{"killed", "silent"}[len(outages)%2], served: tally.at(primary)}
+			kill(primary, o.kind)
+			o.from = time.Now()
+			outages = append(outages, o)
+		}
+		if _, err := carrier.Place(town.Dial{URI: "sip:999@" + p.sip(1).String(), TalkFor: talk}); err != nil {
+			t.Fatal(err)
+		}
+		if i%rate == 0 {
+			tally.sweep(carrier, primary, standby)
+		}
+	}
+	ran := time.Since(begin)
+	eventually(t, 40*time.Second, "every call is over", func() bool {
+		tally.sweep(carrier, primary, standby)
+		return len(tally.placed) == total
+	})
+	late := watch.stop()
+
+	worst := tally.judge(t, outages, answer, 100*time.Millisecond+2*late)
+	t.Logf("%d calls at %.0f a second, %d kills, %d answered by control-room, %d by standby; our own worst delay %v\n%s", total, float64(total)/ran.Seconds(),
+		len(outages), tally.at(primary), tally.at(standby), late, histogram(tally.delays()))
+	t.Logf("calls that came after the first failed evidence waited at most %v", worst)
+	if len(outages) != kills {
+		t.Errorf("the primary was killed %d times, want %d", len(outages), kills)
+	}
+	for i, o := range outages {
+		if before := 0; i > 0 {
+			before = outages[i-1].served
+			if o.served == before {
+				t.Errorf("kill %d (%s) hit a primary that had not answered since it was restored: it never got its calls back", i+1, o.kind)
+			}
+		}
+	}
+	n.empty(5 * time.Second)
+}
+
+func kill(p *town.Phone, kind string) {
+	if kind == "killed" {
+		p.Kill()
+		return
+	}
+	p.Freeze()
+}
+
+func restore(p *town.Phone, kind string) error {
+	if kind == "killed" {
+		return p.Restart()
+	}
+	p.Thaw()
+	return nil
+}
+
+// callTally collects what phones remember of calls that are over.
+type callTally struct {
+	placed   []town.Record
+	answered map[*town.Phone]int
+}
+
+// sweep takes what is over from a carrier and from rooms.
+func (c *callTally) sweep(carrier *town.Phone, rooms ...*town.Phone) {
+	for _, r := range carrier.Sweep() {
+		r.Responses, r.Invite, r.SDP = nil, nil, nil // ten thousand calls need not be kept whole
+		c.placed = append(c.placed, r)
+	}
+	if c.answered == nil {
+		c.answered = map[*town.Phone]int{}
+	}
+	for _, room := range rooms {
+		for _, r := range room.Sweep() {
+			if !r.Answer.IsZero() && slices.Contains(r.Finals, 200) {
+				c.answered[room]++
+			}
+		}
+	}
+}
+
+func (c *callTally) at(p *town.Phone) int { return c.answered[p] }
+
+func (c *callTally) delays() []time.Duration {
+	out := make([]time.Duration, len(c.placed))
+	for i, r := range c.placed {
+		out[i] = r.Delay()
+	}
+	return out
+}
+
+// judge holds every call against the promises, and gives the longest wait of a call that came when the outage was known.
+func (c *callTally) judge(t *testing.T, outages []outage, answer, slack time.Duration) (worst time.Duration) {
+	t.Helper()
+	lost, wrong, slow := 0, 0, 0
+	for _, r := range c.placed {
+		switch {
+		case r.Answer.IsZero():
+			lost++
+			if lost <= 5 {
+				t.Errorf("lost: %v", r)
+			}
+		case len(r.Finals) != 1 || len(r.Tags) != 1 || r.End != town.ByUs:
+			wrong++
+			if wrong <= 5 {
+				t.Errorf("wrong: %v", r)
+			}
+		}
+		// R5: evidence is there at the latest when the patience of the first call that met the silence is spent. R6: a call that rang at the moment
+		// of the death is somewhere else when two probes are missed.
+		due := 300 * time.Millisecond
+		for _, o := range outages {
+			switch {
+			case r.Asked.After(o.from.Add(-answer-slack)) && r.Asked.Before(o.from):
+				due = 4 * time.Second
+			case r.Asked.After(o.from) && r.Asked.Before(o.from.Add(time.Second+slack)):
+				due = time.Second
+			}
+		}
+		if due < time.Second {
+			worst = max(worst, r.Delay())
+		}
+		allowed := due + answer + slack
+		if r.Delay() > allowed {
+			slow++
+			if slow <= 5 {
+				t.Errorf("slow: %v after %v, at most %v were due", r, r.Delay(), allowed)
+			}
+		}
+	}
+	if lost+wrong+slow > 0 {
+		t.Errorf("of %d calls %d were lost, %d wrong, %d slow; want none", len(c.placed), lost, wrong, slow)
+	}
+	return worst
+}
+
+// histogram draws delays.
+func histogram(delays []time.Duration) string {
+	bounds := []time.Duration{25, 50, 100, 200, 300, 350, 400, 500, 750, 1000, 1050, 1100, 1250, 1500, 2000, 4000, 1 << 40}
+	counts := make([]int, len(bounds))
+	for _, d := range delays {
+		i, _ := slices.BinarySearchFunc(bounds, d, func(b, d time.Duration) int { return int(b*time.Millisecond - d) })
+		counts[min(i, len(counts)-1)]++
+	}
+	sorted := slices.Sorted(slices.Values(delays))
+	var b strings.Builder
+	for _, q := range []float64{0.5, 0.9, 0.99, 0.999, 1} {
+		fmt.Fprintf(&b, "p%g %v  ", q*100, sorted[min(int(q*float64(len(sorted))), len(sorted)-1)].Round(100*time.Microsecond))
+	}
+	b.WriteString("\n")
+	for i, n := range counts {
+		if n > 0 {
+			fmt.Fprintf(&b, "%8s %6d %s\n", bound(bounds, i), n, strings.Repeat("#", max(1, n*60/len(delays))))
+		}
+	}
+	return b.String()
+}
+
+func bound(bounds []time.Duration, i int) string {
+	if i == len(bounds)-1 {
+		return fmt.Sprintf("> %ds", bounds[i-1]/1000)
+	}
+	return fmt.Sprintf("≤ %dms", bounds[i])
+}
+
+// ownDelay measures how late this process itself is: what it sees late was perhaps not late.
+type ownDelay struct {
+	quit  chan struct{}
+	done  chan struct{}
+	worst atomic.Int64
+}
+
+func watchOurselves() *ownDelay {
+	o := &ownDelay{quit: make(chan struct{}), done: make(chan struct{})}
+	go func() { // ends with stop
+		defer close(o.done)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		last := time.Now()
+		for {
+			select {
+			case <-tick.C:
+				now := time.Now()
+				o.worst.Store(max(o.worst.Load(), int64(now.Sub(last)-5*time.Millisecond)))
+				last = now
+			case <-o.quit:
+				return
+			}
+		}
+	}()
+	return o
+}
+
+// stop ends the watch and gives the worst delay.
+func (o *ownDelay) stop() time.Duration {
+	select {
+	case <-o.quit:
+	default:
+		close(o.quit)
+	}
+	<-o.done
+	return time.Duration(o.worst.Load())
+}
