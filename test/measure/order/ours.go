@@ -113,7 +113,9 @@ func oursResponses(ctx context.Context, n int) (result, error) {
 		branch := fmt.Sprintf("z9hG4bK%d", i)
 		invite := fmt.Appendf(nil, "INVITE sip:999@%[1]s SIP/2.0\r\nVia: SIP/2.0/UDP %[2]s;branch=%[3]s\r\nFrom: <sip:nines@%[2]s>;tag=f%[4]d\r\n"+
 			"To: <sip:999@%[1]s>\r\nCall-ID: %[4]d@order\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n", f.addr(), flow.Local, branch, i)
-		l.inbox <- func() { l.table.Request(time.Now(), txn.ClientKey(branch, "INVITE"), 0, flow, true, false, invite, 0, nil) }
+		l.inbox <- func() {
+			l.table.Request(time.Now(), txn.ClientKey(branch, "INVITE"), 0, flow, true, false, invite, 0, nil)
+		}
 		stack.Send([]wire.Out{{Flow: flow, Data: invite}})
 		r.judge(await(seen, 3))
 	}
