@@ -72,7 +72,7 @@ func (l *loop) slot(p *port) int {
 }
 
 func (l *loop) watch(fd, slot int) error {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(slot)} //nolint:gosec // at most 65,536 times the addresses
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(slot)}
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("epoll add: %w", err)
 	}

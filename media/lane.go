@@ -64,7 +64,7 @@ func (l *loop) closeLane(p *port) {
 	if p.lane.fd < 0 {
 		return
 	}
-	l.relay.counts.foreign.Add(uint64(drain(p.lane.fd))) //nolint:gosec // a count; the old far end is foreign now
+	l.relay.counts.foreign.Add(uint64(drain(p.lane.fd))) // the old far end is foreign by now
 	unix.Close(p.lane.fd)
 	p.lane.fd, p.lane.at, p.lane.count = -1, netip.AddrPort{}, 0
 	p.lane.open.Store(false)

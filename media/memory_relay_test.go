@@ -69,10 +69,10 @@ func TestASourceMayMoveWithinItsNetworksAfterSilence(t *testing.T) {
 		heard("", "an answer is new, its own source gets 200 ms")
 		pbx.send(port, "hello")
 		heard("hello", "the negotiated source")
-		time.Sleep(relockAfter - 1)
+		time.Sleep(relockAfter - time.Millisecond)
 		spare.send(port, "too early")
 		heard("", "less than 200 ms of silence")
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		stranger.send(port, "inject")
 		heard("", "a network that was not named")
 		spare.send(port, "moved")
@@ -101,7 +101,7 @@ func TestReleasedPortsRest(t *testing.T) {
 		first := reserve(t, r, lo, 1)
 		port, _ := first.Local(0)
 		first.Release()
-		time.Sleep(Quarantine - 1)
+		time.Sleep(Quarantine - time.Millisecond)
 		others := reserve(t, r, lo, 2)
 		for i := range 2 {
 			if got, _ := others.Local(i); got == port {
@@ -111,7 +111,7 @@ func TestReleasedPortsRest(t *testing.T) {
 		if s := r.Stats(); s.Resting != 1 || s.Free != 1 {
 			t.Errorf("one pair rests, got %+v", s)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		if got, _ := reserve(t, r, lo, 1).Local(0); got != port {
 			t.Errorf("after its rest port %d is given out again, got %d", port, got)
 		}

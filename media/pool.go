@@ -105,11 +105,11 @@ func (p *pool) pick() (*pair, error) {
 		return pair, nil
 	}
 	for range p.resting.len() {
-		if pair := p.resting.pop(); !pair.busy() {
+		pair := p.resting.pop()
+		if !pair.busy() {
 			return pair, nil
-		} else {
-			p.resting.push(pair)
 		}
+		p.resting.push(pair)
 	}
 	return nil, err
 }
@@ -150,7 +150,7 @@ func (p *pool) bind(number uint16) (*pair, error) {
 	pr := &pair{pool: p}
 	for i := range pr.ports {
 		p := &pr.ports[i]
-		p.number, p.kind, p.pair = number+uint16(i), i, pr //nolint:gosec // i is 0 or 1
+		p.number, p.kind, p.pair = number+uint16(i), i, pr
 	}
 	for i := range pr.ports {
 		if err := p.relay.engine.open(&pr.ports[i], netip.AddrPortFrom(p.addr, pr.ports[i].number)); err != nil {
@@ -164,7 +164,7 @@ func (p *pool) bind(number uint16) (*pair, error) {
 }
 
 // randomly is the default for Config.Random: ChaCha8 with a seed from the system, so that nobody outside can tell the next port (R29).
-func randomly(n int) int { return rand.IntN(n) } //nolint:gosec // the top-level functions of rand/v2 are seeded by the system
+func randomly(n int) int { return rand.IntN(n) }
 
 // queue is a first-in-first-out list of pairs that reuses its memory.
 type queue struct {

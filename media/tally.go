@@ -147,7 +147,7 @@ func (t *tally) allLost() uint64 {
 		return t.lost
 	}
 	expected := uint64(t.cycles) + uint64(t.maxSeq) - uint64(t.baseSeq) + 1
-	if int64(expected) <= int64(t.received) { //nolint:gosec // both far below 2^63
+	if int64(expected) <= int64(t.received) {
 		return t.lost
 	}
 	return t.lost + expected - t.received
@@ -155,15 +155,15 @@ func (t *tally) allLost() uint64 {
 
 // spread is the jitter of RFC 3550 A.8.
 func (t *tally) spread(timestamp uint32, now time.Duration) {
-	arrival := uint32(uint64(now) / 1000 * uint64(t.clock) / 1_000_000) //nolint:gosec // it wraps, as RTP timestamps do
+	arrival := uint32(uint64(now) / 1000 * uint64(t.clock) / 1_000_000)
 	transit := arrival - timestamp
 	if t.settled {
-		d := int32(transit - t.transit) //nolint:gosec // a difference of wrapping numbers
+		d := int32(transit - t.transit)
 		if d < 0 {
 			d = -d
 		}
-		if uint32(d) < 10*t.clock { //nolint:gosec // not negative; a larger step is a new timestamp base, not jitter
-			t.jitter += uint32(d) - (t.jitter+8)>>4 //nolint:gosec // not negative
+		if uint32(d) < 10*t.clock {
+			t.jitter += uint32(d) - (t.jitter+8)>>4
 		}
 	}
 	t.transit, t.settled = transit, true
@@ -174,7 +174,7 @@ func (t *tally) jitterTime() time.Duration {
 	if t.clock == 0 {
 		return 0
 	}
-	return time.Duration(uint64(t.jitter>>4) * uint64(time.Second) / uint64(t.clock)) //nolint:gosec // far below 2^63
+	return time.Duration(uint64(t.jitter>>4) * uint64(time.Second) / uint64(t.clock))
 }
 
 // isRTCP tells RTCP from RTP on a shared port: RTP payload types 64 to 95 with the marker bit are RTCP's packet types (RFC 5761 §4).

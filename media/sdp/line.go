@@ -66,7 +66,7 @@ func mediaLine(value string) media {
 		m.port = uint16(n)
 	}
 	if n, err := strconv.ParseUint(count, 10, 16); counted && err == nil && n > 0 {
-		m.ports = int(n) //nolint:gosec // 16 bits
+		m.ports = int(n)
 	}
 	return m
 }

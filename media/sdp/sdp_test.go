@@ -55,15 +55,23 @@ m=message 7654 TCP/MSRP *
 	want := View{
 		Origin: Origin{User: "alice", ID: 2890844526, Version: 7, Addr: one},
 		Streams: []Stream{
-			{Kind: "audio", Port: 49170, Ports: 1, Proto: "RTP/AVP", Formats: []string{"8", "0", "101"}, Host: "192.0.2.1", Addr: one,
-				RTCP: addrPort("192.0.2.9:53020"), Direction: SendRecv, Ptime: 30, Clock: 8000},
-			{Kind: "video", Port: 51372, Ports: 2, Proto: "RTP/SAVPF", Formats: []string{"99"}, Host: "2001:db8::7", Addr: six,
-				RTCP: addrPort("[2001:db8::7]:51373"), Mux: true, Direction: SendOnly, Ptime: 30, Clock: 90000},
-			{Kind: "text", Port: 11000, Ports: 1, Proto: "RTP/AVP", Formats: []string{"98"}, Host: "192.0.2.1", Addr: one,
-				RTCP: addrPort("192.0.2.1:11009"), Direction: SendOnly, Ptime: 300},
+			{
+				Kind: "audio", Port: 49170, Ports: 1, Proto: "RTP/AVP", Formats: []string{"8", "0", "101"}, Host: "192.0.2.1", Addr: one,
+				RTCP: addrPort("192.0.2.9:53020"), Direction: SendRecv, Ptime: 30, Clock: 8000,
+			},
+			{
+				Kind: "video", Port: 51372, Ports: 2, Proto: "RTP/SAVPF", Formats: []string{"99"}, Host: "2001:db8::7", Addr: six,
+				RTCP: addrPort("[2001:db8::7]:51373"), Mux: true, Direction: SendOnly, Ptime: 30, Clock: 90000,
+			},
+			{
+				Kind: "text", Port: 11000, Ports: 1, Proto: "RTP/AVP", Formats: []string{"98"}, Host: "192.0.2.1", Addr: one,
+				RTCP: addrPort("192.0.2.1:11009"), Direction: SendOnly, Ptime: 300,
+			},
 			{Kind: "image", Port: 0, Ports: 1, Proto: "udptl", Formats: []string{"t38"}, Host: "192.0.2.1", Addr: one, Direction: SendOnly, Ptime: 30},
-			{Kind: "message", Port: 7654, Ports: 1, Proto: "TCP/MSRP", Formats: []string{"*"}, Host: "192.0.2.1", Addr: one,
-				RTCP: addrPort("192.0.2.1:7655"), Direction: SendOnly, Ptime: 30},
+			{
+				Kind: "message", Port: 7654, Ports: 1, Proto: "TCP/MSRP", Formats: []string{"*"}, Host: "192.0.2.1", Addr: one,
+				RTCP: addrPort("192.0.2.1:7655"), Direction: SendOnly, Ptime: 30,
+			},
 		},
 	}
 	if diff := cmp.Diff(want, got, addrs); diff != "" {
