@@ -49,8 +49,6 @@ var (
 	ErrNoPorts = errors.New("no free media ports")
 	// ErrClosed: the relay has ended, or the side was released.
 	ErrClosed = errors.New("media is closed")
-	// ErrStreams: more than [MaxStreams].
-	ErrStreams = errors.New("too many streams")
 )
 
 // MaxStreams is how many streams one side may have, so that one strange session description cannot take every port.

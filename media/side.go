@@ -21,7 +21,7 @@ type Side struct {
 // Remote is the far end of one stream, as its session description says.
 type Remote struct {
 	RTP       netip.AddrPort // invalid, unspecified or port 0: nothing is sent there and nothing is accepted (hold, a refused stream)
-	RTCP      netip.AddrPort // the same for RTCP; with Mux it may be left out
+	RTCP      netip.AddrPort // the same for RTCP; not used with Mux
 	Mux       bool           // a=rtcp-mux was agreed: its RTCP comes from and goes to the RTP address
 	Symmetric bool           // the first source from the same host is taken, and locked
 	From      []netip.Prefix // networks the source may move to once 200 ms went by without a packet
@@ -29,7 +29,7 @@ type Remote struct {
 }
 
 // Reserve takes port pairs for a number of streams on a local address. It fails with [ErrNoPorts] when there are
-// none, with [ErrStreams] beyond [MaxStreams].
+// none. Streams beyond [MaxStreams] get no ports.
 func (r *Relay) Reserve(addr netip.Addr, streams int) (*Side, error) {
 	addr = addr.Unmap()
 	i := slices.IndexFunc(r.pools, func(p *pool) bool { return p.addr == addr })
@@ -43,11 +43,9 @@ func (r *Relay) Reserve(addr netip.Addr, streams int) (*Side, error) {
 	return s, nil
 }
 
-// Grow adds port pairs until the side has that many streams: a re-INVITE added m= lines. If it is joined, the new streams are joined too.
+// Grow adds port pairs until the side has that many streams, [MaxStreams] at most: a re-INVITE added m= lines. If it is joined, the new streams are joined too.
 func (s *Side) Grow(streams int) error {
-	if streams > MaxStreams {
-		return fmt.Errorf("reserve %d media streams: %w", streams, ErrStreams)
-	}
+	streams = min(streams, MaxStreams)
 	now := s.relay.now()
 	s.relay.mu.Lock()
 	defer s.relay.mu.Unlock()

@@ -60,7 +60,7 @@ func (st *stream) part() {
 // expect puts a new far end in place, unless it is the old one.
 func (st *stream) expect(to Remote, now time.Duration) {
 	to.RTP, to.RTCP = plain(to.RTP), plain(to.RTCP)
-	if to.Mux && !to.RTCP.IsValid() {
+	if to.Mux {
 		to.RTCP = to.RTP
 	}
 	old := st.remote
