@@ -139,7 +139,8 @@ func (u *udpSocket) recvmmsg(fd uintptr) bool {
 	for i := range readBatch {
 		u.in.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
 	}
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&u.in.hdrs[0])), readBatch, unix.MSG_DONTWAIT, 0, 0)
+	// Raw: it does not wait, and announcing each of these calls to the runtime wakes its monitor thread, which costs a quarter of our CPU.
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&u.in.hdrs[0])), readBatch, unix.MSG_DONTWAIT, 0, 0)
 	u.n, u.errno = int(n), errno
 	return errno != unix.EAGAIN
 }
@@ -166,7 +167,7 @@ type sendBatch struct {
 }
 
 func (b *sendBatch) sendmmsg(fd uintptr) {
-	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.m.hdrs[b.from])), uintptr(b.to-b.from), unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.m.hdrs[b.from])), uintptr(b.to-b.from), unix.MSG_DONTWAIT, 0, 0)
 	b.n, b.errno = int(n), errno
 }
 
