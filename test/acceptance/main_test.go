@@ -23,8 +23,8 @@ import (
 
 const root = "../.."
 
-// binary is the program under test; TestMain builds it.
-var binary string
+// program is the file under test; TestMain builds it.
+var program string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -42,8 +42,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "nines")
-	build := exec.Command("go", "build", "-o", binary, "./cmd/nines")
+	program = filepath.Join(dir, "nines")
+	build := exec.Command("go", "build", "-o", program, "./cmd/nines")
 	build.Dir = root
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -101,7 +101,7 @@ func (p place) fill(text string) string { return hostMark.ReplaceAllString(text,
 const head = `
 name: acceptance
 listen: [udp://{1}:5060, tcp://{1}:5060]
-media: { address: {1}, ports: 20000-31999 }
+media: { address: {1}, ports: 20000-35999 }
 console: { listen: "{1}:8080" }
 `
 
@@ -152,7 +152,7 @@ func (n *node) launch() {
 	t := n.t
 	t.Helper()
 	n.log = newLogBook("taking calls")
-	n.cmd = exec.Command(binary, "run", "--config", n.config)
+	n.cmd = exec.Command(program, "run", "--config", n.config)
 	n.cmd.Stderr = n.log
 	if err := n.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -182,6 +182,9 @@ func (n *node) stop() {
 	if err := n.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Errorf("nines had ended before it was told to: %v\n%s", err, n.log.tail(20))
 	}
+	if t.Failed() { // calls may be left, which nines would wait for
+		_ = n.cmd.Process.Signal(os.Interrupt)
+	}
 	select {
 	case err := <-n.exited:
 		if err != nil {
@@ -195,8 +198,8 @@ func (n *node) stop() {
 	for _, line := range n.log.with("broke an invariant", "panic") {
 		t.Errorf("nines met a fault of its own: %s", line)
 	}
-	if t.Failed() {
-		t.Logf("the last lines of its log:\n%s", n.log.tail(40))
+	if loud := n.log.with(`"level":"warn"`, `"level":"error"`); t.Failed() && len(loud) > 0 {
+		t.Logf("the last warnings in its log:\n%s", strings.Join(loud[max(0, len(loud)-30):], "\n"))
 	}
 }
 
@@ -250,7 +253,7 @@ func (n *node) cli(args ...string) (out string, code int) {
 
 func cli(t *testing.T, dir string, args ...string) (out string, code int) {
 	t.Helper()
-	cmd := exec.Command(binary, args...)
+	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), "NINES_RUN="+dir+"/run")
 	both, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState == nil {
