@@ -36,17 +36,41 @@ type stage struct {
 	rooms   map[string]*actor
 }
 
-const nodeAddr = "10.0.0.1"
+// Everybody has an address of each kind; the proxy has a second one of the old kind.
+const (
+	nodeAddr  = "10.0.0.1"
+	nodeOther = "10.0.0.2"
+	nodeSix   = "fd00::1"
+)
+
+// A scene is what a test may change before the curtain rises.
+type scene struct {
+	sip.Routing
+	media  media.Config
+	server sip.Config
+	stage  *stage
+}
 
 // onStage plays one test. change may edit the routing before the curtain rises.
 func onStage(t *testing.T, change func(*sip.Routing), play func(*stage)) {
 	t.Helper()
+	onScene(t, func(sc *scene) {
+		if change != nil {
+			change(&sc.Routing)
+		}
+	}, play)
+}
+
+// onScene is onStage for tests that change more than the routing.
+func onScene(t *testing.T, change func(*scene), play func(*stage)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := town.NewNetwork(1)
-		st := &stage{t: t, net: n, node: n.Host("nines", netip.MustParseAddr(nodeAddr)), rooms: map[string]*actor{}}
-		st.carrier = newActor(t, n.Host("carrier", netip.MustParseAddr("10.0.0.9")))
+		node := n.Host("nines", netip.MustParseAddr(nodeAddr), netip.MustParseAddr(nodeOther), netip.MustParseAddr(nodeSix))
+		st := &stage{t: t, net: n, node: node, rooms: map[string]*actor{}}
+		st.carrier = newActor(t, n.Host("carrier", netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("fd00::9")))
 		for i, name := range []string{"control-room", "standby-room", "partner"} {
-			st.rooms[name] = newActor(t, n.Host(name, netip.MustParseAddr(fmt.Sprintf("10.0.1.%d", i+1))))
+			st.rooms[name] = newActor(t, n.Host(name, netip.MustParseAddr(fmt.Sprintf("10.0.1.%d", i+1)), netip.MustParseAddr(fmt.Sprintf("fd00:1::%d", i+1))))
 		}
 		r := sip.Routing{
 			Name:   "west-mercia",
@@ -69,39 +93,43 @@ func onStage(t *testing.T, change func(*sip.Routing), play func(*stage)) {
 			},
 			Health: health.Config{Endpoints: []health.Endpoint{{Name: "control-room"}, {Name: "standby-room"}, {Name: "partner", Partner: true}}},
 		}
-		if change != nil {
-			change(&r)
-		}
-		var err error
-		st.relay, err = media.Open(media.Config{Addresses: []netip.Addr{netip.MustParseAddr(nodeAddr)}, PortMin: 20000, PortMax: 20999, Network: st.node})
-		if err != nil {
-			t.Fatal(err)
-		}
 		out := io.Discard
 		if os.Getenv("NINES_LOG") != "" {
 			out = zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true}
 		}
-		st.server, err = sip.New(sip.Config{
-			Listen:  []wire.Listen{{Proto: wire.UDP, Addr: netip.MustParseAddrPort(nodeAddr + ":5060")}, {Proto: wire.TCP, Addr: netip.MustParseAddrPort(nodeAddr + ":5060")}},
-			Network: st.node, Loops: 2, Media: st.relay, Log: zerolog.New(out), Seed: 7,
-		}, r)
-		if err != nil {
+		sc := &scene{
+			Routing: r, stage: st,
+			media: media.Config{Addresses: []netip.Addr{netip.MustParseAddr(nodeAddr)}, PortMin: 20000, PortMax: 20999, Network: st.node},
+			server: sip.Config{
+				Listen:  []wire.Listen{{Proto: wire.UDP, Addr: netip.MustParseAddrPort(nodeAddr + ":5060")}, {Proto: wire.TCP, Addr: netip.MustParseAddrPort(nodeAddr + ":5060")}},
+				Network: st.node, Loops: 2, Log: zerolog.New(out), Seed: 7,
+			},
+		}
+		change(sc)
+		var err error
+		if st.relay, err = media.Open(sc.media); err != nil {
+			t.Fatal(err)
+		}
+		sc.server.Media = st.relay
+		if st.server, err = sip.New(sc.server, sc.Routing); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 2)
 		go func() { done <- st.server.Run(ctx) }()
 		go func() { done <- st.relay.Run(ctx) }()
+		defer func() { // a test that fails ends here too, and the others go on
+			cancel()
+			<-done
+			<-done
+			st.relay.Close()
+			st.carrier.close()
+			for _, a := range st.rooms {
+				a.close()
+			}
+		}()
 		time.Sleep(2 * time.Second) // the first probes are answered: everybody is up
 		play(st)
-		cancel()
-		<-done
-		<-done
-		st.relay.Close()
-		st.carrier.close()
-		for _, a := range st.rooms {
-			a.close()
-		}
 	})
 }
 
