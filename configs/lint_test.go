@@ -558,7 +558,7 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			name:  "a uri that is no SIP",
 			spoil: []string{`"sip:10.0.0.10:5060"`, `"http://10.0.0.10"`},
 			want: []string{
-				`nines.yaml:6: endpoints.north.uri: "http://10.0.0.10" starts neither with sip: nor with sips:; use one such as sip:10.0.0.10:5060;transport=tcp`,
+				`nines.yaml:6: endpoints.north.uri: "http://10.0.0.10" is no sip or sips URI; use one such as sip:10.0.0.10:5060;transport=tcp`,
 			},
 		},
 		{
@@ -614,7 +614,7 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			name:  "a uri in angle brackets",
 			spoil: []string{`"sip:10.0.0.10:5060"`, `"<sip:10.0.0.10>"`},
 			want: []string{
-				`nines.yaml:6: endpoints.north.uri: "<sip:10.0.0.10>" starts neither with sip: nor with sips:; use one such as sip:10.0.0.10:5060;transport=tcp`,
+				`nines.yaml:6: endpoints.north.uri: "<sip:10.0.0.10>" is no sip or sips URI; use one such as sip:10.0.0.10:5060;transport=tcp`,
 			},
 		},
 		{

@@ -65,20 +65,24 @@ func TestABadFileDisablesThatPartOnly(t *testing.T) {
 		want       []string
 	}{
 		{
-			"a key of another certificate", "tls: { certificate: c, key: k }\n", map[string][]byte{"c": cert, "k": key},
+			"a key of another certificate", "tls: { certificate: c, key: k }\n",
+			map[string][]byte{"c": cert, "k": key},
 			[]string{"nines.yaml:1: warning: tls.certificate: TLS stays closed: tls: private key does not match public key; use a certificate and its key in PEM"},
 		},
 		{
-			"a missing key", "tls: { certificate: c, key: k }\n", map[string][]byte{"c": cert},
+			"a missing key", "tls: { certificate: c, key: k }\n",
+			map[string][]byte{"c": cert},
 			[]string{"nines.yaml:1: warning: tls.key: TLS stays closed: file does not exist; put the file there"},
 		},
 		{
-			"client certificates that are none", "tls: { client_ca: c }\n", map[string][]byte{"c": []byte("hello")},
+			"client certificates that are none", "tls: { client_ca: c }\n",
+			map[string][]byte{"c": []byte("hello")},
 			[]string{"nines.yaml:1: warning: tls.client_ca: callers' certificates are not checked: there is none in the file; use certificates in PEM"},
 		},
 		{"announcements that are WAV", "announcements: { ours: { files: [a, b] } }\n", map[string][]byte{"a": wav, "b": wav}, nil},
 		{
-			"an announcement that is no WAV", "announcements: { ours: { files: [a, b] } }\n", map[string][]byte{"a": wav, "b": []byte("ID3 an MP3 file")},
+			"an announcement that is no WAV", "announcements: { ours: { files: [a, b] } }\n",
+			map[string][]byte{"a": wav, "b": []byte("ID3 an MP3 file")},
 			[]string{"nines.yaml:1: warning: announcements.ours.files[1]: report-online is played instead: this is no WAV file; use a WAV file"},
 		},
 		{"a token file", "console: { tokens_file: t }\n", map[string][]byte{"t": nil}, nil},

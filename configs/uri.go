@@ -50,7 +50,7 @@ func parseURI(s string) (URI, error) {
 	scheme, rest, ok := strings.Cut(s, ":")
 	u.Scheme = strings.ToLower(scheme)
 	if !ok || u.Scheme != "sip" && u.Scheme != "sips" {
-		return u, errors.New("starts neither with sip: nor with sips:")
+		return u, errors.New("is no sip or sips URI")
 	}
 	if strings.ContainsAny(s, " \t\r\n<>\"") {
 		return u, errors.New("has blanks, quotes or angle brackets in it")

@@ -16,9 +16,12 @@ func county() Config {
 			{Name: "from-warks", Kind: Aid},
 		},
 		Endpoints: []Endpoint{
-			{Name: "north", Calls: 60, Reserve: 10}, {Name: "south", Calls: 30},
-			{Name: "warks", Calls: 12, Partner: true}, {Name: "staffs", Calls: 8, Partner: true},
-			{Name: "gateway"}, {Name: "gateway-2"},
+			{Name: "north", Calls: 60, Reserve: 10},
+			{Name: "south", Calls: 30},
+			{Name: "warks", Calls: 12, Partner: true},
+			{Name: "staffs", Calls: 8, Partner: true},
+			{Name: "gateway"},
+			{Name: "gateway-2"},
 		},
 		Routes: []Route{
 			{Name: "aid", Class: Emergency, Aid: true, Numbers: []string{"+441905331998"}, Ask: ask("north south")},

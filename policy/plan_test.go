@@ -295,14 +295,6 @@ func drawNight(t *rapid.T) night {
 	return n
 }
 
-func (n night) partner(name EndpointName) bool {
-	for _, e := range n.cfg.Endpoints {
-		if e.Name == name {
-			return e.Partner
-		}
-	}
-	return false
-}
 
 // rank is what health and operators say, as R5 writes it.
 func (n night) rank(name EndpointName) (r int) {

@@ -362,7 +362,7 @@ func (c *Call) wasPracked(s *served) {
 
 // withoutTag takes the tag from a From or To.
 func withoutTag(value string) string {
-	head, params := value, ""
+	var head, params string
 	if i := strings.LastIndexByte(value, '>'); i >= 0 {
 		head, params = value[:i+1], value[i+1:]
 	} else {

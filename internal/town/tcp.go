@@ -268,7 +268,7 @@ func (c *conn) Read(b []byte) (int, error) {
 			return 0, c.fail("read", os.ErrDeadlineExceeded)
 		}
 		n, done, err := c.take(b)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, c.fail("read", err)
 		}
 		if done {

@@ -188,7 +188,7 @@ func (l *Leg) Allows(method string) bool {
 	return contains(l.Allow, method)
 }
 
-// Supports says whether the peer knows an extension: 100rel, timer, replaces, …
+// Supports says whether the peer knows an extension: 100rel, timer, replaces and the like.
 func (l *Leg) Supports(option string) bool { return contains(l.Supported, option) }
 
 func contains(list []string, what string) bool {

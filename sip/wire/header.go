@@ -73,7 +73,7 @@ func (m *Message) All(name string) []string {
 }
 
 // Each walks the elements of all headers of that name, split at the commas that stand outside quotes and angle brackets. It is for headers that
-// are lists: Via, Route, Record-Route, Contact, Supported, Allow, History-Info, …
+// are lists: Via, Route, Record-Route, Contact, Supported, Allow, History-Info and the like.
 func (m *Message) Each(name string) iter.Seq[string] {
 	name = LongName(name)
 	return func(yield func(string) bool) {
