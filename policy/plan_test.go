@@ -295,7 +295,6 @@ func drawNight(t *rapid.T) night {
 	return n
 }
 
-
 // rank is what health and operators say, as R5 writes it.
 func (n night) rank(name EndpointName) (r int) {
 	if n.state[name].Held {

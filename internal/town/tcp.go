@@ -2,6 +2,7 @@ package town
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
