@@ -302,7 +302,7 @@ func (at *attempt) prack(now time.Time, d *leg.Leg, rack leg.RAck, f wire.Flow) 
 		return
 	}
 	p := &party{leg: d, flow: f, pinned: at.pinned}
-	flow := at.s.nextHop(p, line.URI, line.Routes)
+	flow := nextHop(p, line.URI, line.Routes)
 	branch := token{loop: l.n, call: at.s.id, part: int(at.id)}.branch(l.rnd)
 	msg := l.build(p, line, flow, branch, nil, "", nil, []wire.Header{{Name: "RAck", Value: rack.String()}})
 	l.request(now, "PRACK", branch, flow, msg, 0, dialogWaiter{l: l, leg: d})
@@ -327,12 +327,19 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	d, o := at.hear(now, m)
 	if at.answered {
-		if o.News == leg.Answered {
+		switch o.News {
+		case leg.Answered:
 			at.endFork(now, d, f)
+		case leg.Repeated:
+			at.s.loop.send(f, d.ReAck(at.cseq))
+		case leg.Nothing, leg.Ringing, leg.Forked, leg.Done, leg.Refused:
 		}
 		return
 	}
 	s := at.s
+	if f.Proto.Stream() {
+		at.flow = f // RFC 3261 §18.2.2: it may have come by a new connection, because the one that we asked by is gone
+	}
 	at.answerMsg, at.answered, at.final, at.leg = m, true, true, d
 	usable := !o.NoAnswer
 	if s.lateOffer {
@@ -412,6 +419,8 @@ func (at *attempt) failed(now time.Time, why failure) {
 	cause := call.Timeout
 	if why == broken {
 		cause = call.Transport
+	} else {
+		at.cancel(now, `SIP;cause=408;text="no answer in time"`) // it goes out if it rings after all, or its telephones ring for nobody
 	}
 	at.fail(now, cause, 0)
 }
@@ -442,6 +451,18 @@ func (at *attempt) stop(now time.Time, a call.Stop) {
 	if !at.sent {
 		return // the dial is still under way; connected sees it
 	}
+	switch {
+	case a.Elsewhere:
+		at.cancel(now, `SIP;cause=200;text="Call completed elsewhere"`)
+	case at.s.cancelMsg != nil:
+		at.cancel(now, at.s.cancelMsg.All("Reason")...)
+	default:
+		at.cancel(now, `SIP;cause=487;text="`+quoteless(a.Why)+`"`)
+	}
+}
+
+// cancel takes the INVITE back: at once when a provisional response came, else with the first one (RFC 3261 §9.1).
+func (at *attempt) cancel(now time.Time, reasons ...string) {
 	l := at.s.loop
 	b := make([]byte, 0, 512)
 	b = wire.AppendRequestLine(b, "CANCEL", at.uri)
@@ -454,15 +475,8 @@ func (at *attempt) stop(now time.Time, a call.Stop) {
 	b = wire.AppendHeader(b, "To", at.to)
 	b = wire.AppendHeader(b, "Call-ID", at.callID)
 	b = wire.AppendCSeq(b, at.cseq, "CANCEL")
-	switch {
-	case a.Elsewhere:
-		b = append(b, `Reason: SIP;cause=200;text="Call completed elsewhere"`+"\r\n"...)
-	case at.s.cancelMsg != nil:
-		for _, v := range at.s.cancelMsg.All("Reason") {
-			b = wire.AppendHeader(b, "Reason", v)
-		}
-	default:
-		b = wire.AppendHeader(b, "Reason", `SIP;cause=487;text="`+quoteless(a.Why)+`"`)
+	for _, v := range reasons {
+		b = wire.AppendHeader(b, "Reason", v)
 	}
 	b = wire.AppendBody(b, nil)
 	l.effects = l.txns.Cancel(now, at.key, b, l.effects)
@@ -503,7 +517,7 @@ func (at *attempt) ackNow(body, text []byte, ctype string) {
 		return
 	}
 	line := at.leg.Ack(at.cseq, text)
-	flow := s.nextHop(&at.party, line.URI, line.Routes)
+	flow := nextHop(&at.party, line.URI, line.Routes)
 	at.ack = l.build(&at.party, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, ctype, body, nil)
 	l.send(flow, at.ack)
 }
@@ -522,9 +536,22 @@ func (at *attempt) endFork(now time.Time, d *leg.Leg, f wire.Flow) {
 	s, l := at.s, at.s.loop
 	fork := &party{leg: d, flow: f, ep: at.ep}
 	line := d.Ack(at.cseq, nil)
-	flow := s.nextHop(fork, line.URI, line.Routes)
-	l.send(flow, l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, "", nil, nil))
+	flow := nextHop(fork, line.URI, line.Routes)
+	ack := l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, "", nil, nil)
+	d.KeepAck(at.cseq, ack)
+	l.send(flow, ack)
 	s.bye(now, fork, nil, `SIP;cause=200;text="Call completed elsewhere"`, "the PBX forked and answered twice")
+}
+
+// ended is the forks that answered and were hung up: their 2xx may repeat.
+func (at *attempt) ended() []*leg.Leg {
+	var kept []*leg.Leg
+	for _, d := range at.dialogs {
+		if d != at.leg && len(d.Acks) > 0 {
+			kept = append(kept, d)
+		}
+	}
+	return kept
 }
 
 // ackRefusal implements acker: it belongs to the INVITE's transaction and has its branch (RFC 3261 §17.1.1.3).
@@ -567,31 +594,96 @@ func (at *attempt) release() {
 	}
 }
 
-// remnant answers what may still come for a call that is over: a repeated 2xx gets its ACK again.
+// remnant answers what may still come for a call that is over: a repeated 2xx gets its ACK again, and one that comes late, or from another branch of
+// a PBX that forks, is ACKed and ended.
 type remnant struct {
-	l   *loop
+	l    *loop
+	call uint64
+	part int
+	dlg  leg.Call // what a dialog of the INVITE begins with
+	acks []tagAck
+
+	branch string // of the INVITE
+	flow   wire.Flow
+	line   leg.Line
+}
+
+type tagAck struct {
 	tag string
 	ack []byte
 }
 
-func (r *remnant) response(_ time.Time, m *wire.Message, f wire.Flow) {
-	if m.Status >= 200 && m.Status < 300 && m.ToTag == r.tag {
-		r.l.send(f, r.ack)
+func (r *remnant) response(now time.Time, m *wire.Message, f wire.Flow) {
+	if m.Status < 200 || m.Status > 299 {
+		return
+	}
+	for _, a := range r.acks {
+		if a.tag == m.ToTag {
+			r.l.send(f, a.ack)
+			return
+		}
+	}
+	if len(r.acks) < maxForks {
+		r.end(now, m, f)
 	}
 }
+
+// end ACKs a 2xx that nobody wants any more and hangs up.
+func (r *remnant) end(now time.Time, m *wire.Message, f wire.Flow) {
+	l := r.l
+	p := &party{leg: leg.NewUAC(r.dlg), flow: f}
+	line, err := p.leg.Request("INVITE", nil)
+	if err != nil {
+		return
+	}
+	p.leg.Response(now, legResponse(m))
+	tok := token{loop: l.n, call: r.call, part: r.part}
+	line = p.leg.Ack(line.CSeq, nil)
+	flow := nextHop(p, line.URI, line.Routes)
+	ack := l.build(p, line, flow, tok.branch(l.rnd), nil, "", nil, nil)
+	r.acks = append(r.acks, tagAck{strings.Clone(m.ToTag), ack})
+	l.send(flow, ack)
+	if line, err = p.leg.Request("BYE", nil); err != nil {
+		return
+	}
+	branch := tok.branch(l.rnd)
+	reason := []wire.Header{{Name: "Reason", Value: `SIP;cause=487;text="the call is over"`}}
+	l.request(now, "BYE", branch, flow, l.build(p, line, flow, branch, nil, "", nil, reason), 0, quiet{})
+}
+
+// ackRefusal implements acker.
+func (r *remnant) ackRefusal(m *wire.Message) []byte {
+	line := r.line
+	line.To, line.CSeq = m.To, m.CSeq
+	return r.l.refusalAck(r.flow, r.branch, line)
+}
+
 func (*remnant) failed(time.Time, failure) {}
 func (*remnant) icmp(time.Time)            {}
 
-// leaveRemnant replaces the attempt by what repeated 2xx need, so that the session's memory is free while the transaction lingers (RFC 6026 timer M).
+// leaveRemnant replaces the attempt by what a 2xx needs that comes now, so that the session's memory is free while the transaction lingers (RFC 6026
+// timer M).
 func (at *attempt) leaveRemnant() {
 	l := at.s.loop
 	w, ok := l.waiting[at.key]
 	if !ok || w.waiter != waiter(at) {
 		return
 	}
-	if at.ack == nil {
-		delete(l.waiting, at.key)
-		return
+	uri := strings.Clone(at.uri) // not the message around it
+	r := &remnant{
+		l: l, call: at.s.id, part: int(at.id), branch: at.branch, flow: at.flow,
+		dlg: leg.Call{
+			CallID: at.callID, LocalTag: at.tag, From: at.leg.Local, To: at.leg.Remote, CSeq: at.cseq, Target: uri, Routes: at.routes, Contact: at.leg.Contact,
+		},
+		line: leg.Line{URI: uri, Routes: at.routes, From: at.from, CallID: at.callID},
 	}
-	l.waiting[at.key] = pending{&remnant{l: l, tag: at.leg.RemoteTag, ack: at.ack}, w.flow}
+	if at.ack != nil {
+		r.acks = append(r.acks, tagAck{at.leg.RemoteTag, at.ack})
+	}
+	for _, d := range at.dialogs {
+		if ack := d.ReAck(at.cseq); ack != nil {
+			r.acks = append(r.acks, tagAck{d.RemoteTag, ack})
+		}
+	}
+	l.waiting[at.key] = pending{r, w.flow}
 }

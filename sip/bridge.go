@@ -98,9 +98,8 @@ func (s *session) onBye(now time.Time, part int, key txn.Key, m *wire.Message, f
 	s.reply(now, key, m, f, 200, "OK")
 	switch {
 	case s.over:
-	case part == 0 && s.winner == nil:
-		s.cancelMsg = m // RFC 3261 §15: a caller may leave an early dialog by BYE
-		s.feed(now, call.Cancelled{})
+	case part == 0 && !s.final:
+		s.callerLeft(now, m) // RFC 3261 §15: a caller may leave an early dialog by BYE
 	case part == 0 || s.attempts[part-1] == s.winner:
 		s.party(part).leg.End()
 		s.byeMsg = m
@@ -453,8 +452,8 @@ func (s *session) confirmed(now time.Time, m *wire.Message, d description) {
 // slim lets go of what only the set-up needed.
 func (s *session) slim() {
 	for _, at := range s.attempts {
-		at.earlyMsg, at.dialogs = nil, nil
-		at.answerMsg = nil
+		at.earlyMsg, at.answerMsg = nil, nil
+		at.dialogs = at.ended()
 	}
 }
 
@@ -589,7 +588,7 @@ func (l *loop) refusalAck(f wire.Flow, branch string, line leg.Line) []byte {
 
 // nextHop is where a request of a dialog goes: to the first route or the target, from the socket that the dialog uses. A host that is a name, or
 // a pinned party, is reached by the flow that we know.
-func (s *session) nextHop(p *party, uri string, routes []string) wire.Flow {
+func nextHop(p *party, uri string, routes []string) wire.Flow {
 	f := p.flow
 	if p.pinned || f.Proto.Stream() {
 		return f
@@ -613,7 +612,7 @@ func (s *session) nextHop(p *party, uri string, routes []string) wire.Flow {
 // reach finds the flow for a request and calls then with it, at once or when a broken connection has been made anew.
 func (s *session) reach(now time.Time, p *party, line leg.Line, then func(now time.Time, f wire.Flow, err error)) {
 	l := s.loop
-	f := s.nextHop(p, line.URI, line.Routes)
+	f := nextHop(p, line.URI, line.Routes)
 	if !f.Proto.Stream() || !p.dead {
 		then(now, f, nil)
 		return
@@ -621,7 +620,7 @@ func (s *session) reach(now time.Time, p *party, line leg.Line, then func(now ti
 	remote := f.Remote
 	udp := *p
 	udp.flow.Proto = wire.UDP
-	if hop := s.nextHop(&udp, line.URI, line.Routes); hop.Remote.IsValid() {
+	if hop := nextHop(&udp, line.URI, line.Routes); hop.Remote.IsValid() {
 		remote = hop.Remote // the connection's own port may have been an ephemeral one: dial the target
 	}
 	l.s.stack.Connect(f.Proto, netip.Addr{}, remote, connectLimit, func(f wire.Flow, err error) {

@@ -472,7 +472,13 @@ func (s *session) hangUp(now time.Time, a call.HangUp) {
 		if s.winner == nil {
 			return
 		}
+		s.winner.ackNow(nil, nil, "") // where its ACK waited for the caller's, nothing more will come (RFC 3261 §13.2.2.4)
 		p = &s.winner.party
+	} else if !s.final {
+		code, text := policy.FinalCode(s.machine.Class, nil)
+		s.waits = false
+		s.reject(now, call.Reject{Code: code, Text: text, Why: a.Why + " before the answer could go up"})
+		return
 	}
 	s.bye(now, p, s.byeMsg, "", a.Why)
 }
@@ -483,8 +489,20 @@ func (s *session) cancelled(now time.Time, invite txn.Key, m *wire.Message) {
 		s.cancelRelay(now, invite)
 		return
 	}
+	s.callerLeft(now, m)
+}
+
+// callerLeft is a caller who wants no answer any more: a CANCEL, or a BYE in the early dialog. While an answer waits for a PRACK the call has its
+// winner, but the caller was not told yet and hears 487 all the same.
+func (s *session) callerLeft(now time.Time, m *wire.Message) {
 	s.cancelMsg = m
-	s.feed(now, call.Cancelled{})
+	if !s.waits {
+		s.feed(now, call.Cancelled{})
+		return
+	}
+	s.waits = false
+	s.reject(now, call.Reject{Code: 487, Text: "Request Terminated", Why: "the caller left while the answer waited for its PRACK"})
+	s.feed(now, call.HungUp{Side: call.Caller})
 }
 
 // end is what remains to be done when the call is over: the ports go back, and what the session needed to be talked to is forgotten.
