@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -93,7 +94,7 @@ func Start(o Options) (*Node, error) {
 		return nil, err
 	}
 	f := n.file
-	relay, err := media.Open(media.Config{Addresses: f.Media.Addresses, PortMin: f.Media.PortMin, PortMax: f.Media.PortMax, Network: mediaNetwork(o.Network)})
+	relay, err := media.Open(media.Config{Addresses: f.Media.Addresses, PortMin: f.Media.PortMin, PortMax: f.Media.PortMax, Network: mediaNetwork(o.Network), Random: mediaRandom(o.Seed)})
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +121,14 @@ func mediaNetwork(n Network) media.Network {
 		return nil
 	}
 	return n
+}
+
+// mediaRandom picks ports; nil means that nobody can tell the next one (R29). A simulation can be repeated only if its ports are the same.
+func mediaRandom(seed uint64) func(n int) int {
+	if seed == 0 {
+		return nil
+	}
+	return rand.New(rand.NewPCG(seed, 0x6d65646961)).IntN
 }
 
 func sipNetwork(n Network) wire.Network {

@@ -11,14 +11,10 @@ import (
 // checkStill looks for what the night has left behind.
 func (s *stage) checkStill() {
 	for _, r := range s.rooms {
-		if asked, ringing, talking := r.Live(); asked+ringing+talking > 0 {
-			s.failed(s.liveTalk(r.Phone), "%s is left with %d asked, %d ringing, %d talking", r.name, asked, ringing, talking)
-		}
+		s.checkRest(r.Phone)
 	}
 	for _, c := range s.carriers {
-		if asked, ringing, talking := c.Live(); asked+ringing+talking > 0 {
-			s.failed(s.liveTalk(c.Phone), "%s is left with %d asked, %d ringing, %d talking", c.name, asked, ringing, talking)
-		}
+		s.checkRest(c.Phone)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -49,14 +45,14 @@ func (s *stage) checkStill() {
 	}
 }
 
-// liveTalk names a conversation that is not over at a phone.
-func (s *stage) liveTalk(p *town.Phone) string {
+// checkRest looks for calls that are not over at a phone. A room that answered an INVITE with garbage has told nobody of it and is told nothing.
+func (s *stage) checkRest(p *town.Phone) {
 	for _, r := range p.Records() {
-		if r.State != town.Over && r.State != town.Ignored {
-			return r.ID
+		garbled := r.State == town.Asked && !r.Placed && len(r.Provisionals) == 0
+		if r.State != town.Over && r.State != town.Ignored && !garbled {
+			s.failed(r.ID, "%s is left with %v", p.Name(), r)
 		}
 	}
-	return ""
 }
 
 // check judges the calls of a night that is over.
