@@ -47,7 +47,8 @@ type attempt struct {
 	earlyMsg  *wire.Message // the first provisional with SDP
 	answered  bool
 	answerMsg *wire.Message // its 2xx; nil once it is not needed any more
-	ack       []byte        // our ACK to it
+	acked     bool          // our ACK to it went out, or waits for a connection
+	ack       []byte        // that ACK
 	rang      bool
 	spoke     bool // any response came
 }
@@ -274,7 +275,7 @@ func (at *attempt) provisional(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	d, o := at.hear(now, m)
 	if o.RAck.RSeq != 0 {
-		at.prack(now, d, o.RAck, f)
+		at.s.prack(now, &party{leg: d, flow: f, pinned: at.pinned}, o.RAck)
 	}
 	if o.News != leg.Ringing {
 		return // a repeat, or one whose forerunner is missing
@@ -295,17 +296,20 @@ func (at *attempt) provisional(now time.Time, m *wire.Message, f wire.Flow) {
 }
 
 // prack acknowledges a reliable provisional (RFC 3262 §4). An offer in it can't be answered by us; it is not passed, PRACK carries nothing.
-func (at *attempt) prack(now time.Time, d *leg.Leg, rack leg.RAck, f wire.Flow) {
-	l := at.s.loop
-	line, err := d.Request("PRACK", nil)
+func (s *session) prack(now time.Time, p *party, rack leg.RAck) {
+	l := s.loop
+	line, err := p.leg.Request("PRACK", nil)
 	if err != nil {
 		return
 	}
-	p := &party{leg: d, flow: f, pinned: at.pinned}
-	flow := nextHop(p, line.URI, line.Routes)
-	branch := token{loop: l.n, call: at.s.id, part: int(at.id)}.branch(l.rnd)
-	msg := l.build(p, line, flow, branch, nil, "", nil, []wire.Header{{Name: "RAck", Value: rack.String()}})
-	l.request(now, "PRACK", branch, flow, msg, 0, dialogWaiter{l: l, leg: d})
+	s.reach(now, p, line, func(now time.Time, flow wire.Flow, err error) {
+		if err != nil {
+			return
+		}
+		branch := token{loop: l.n, call: s.id, part: s.partOf(p)}.branch(l.rnd)
+		msg := l.build(p, line, flow, branch, nil, "", nil, []wire.Header{{Name: "RAck", Value: rack.String()}})
+		l.request(now, "PRACK", branch, flow, msg, 0, dialogWaiter{l: l, leg: p.leg})
+	})
 }
 
 // dialogWaiter tells a dialog about the responses to a small request of ours.
@@ -492,7 +496,7 @@ func (at *attempt) discard(now time.Time, why string) {
 	if !at.answered {
 		return
 	}
-	at.ackNow(nil, nil, "")
+	at.ackNow(now, nil, nil, "")
 	reason := `SIP;cause=200;text="Call completed elsewhere"`
 	if at.s.winner == nil {
 		reason = `SIP;cause=487;text="` + quoteless(why) + `"`
@@ -503,23 +507,28 @@ func (at *attempt) discard(now time.Time, why string) {
 }
 
 // confirm ACKs the winner's 2xx. Where the 2xx was the offer the ACK waits for the caller's answer.
-func (at *attempt) confirm() {
+func (at *attempt) confirm(now time.Time) {
 	if at.s.lateOffer && describe(at.answerMsg).ok {
 		return
 	}
-	at.ackNow(nil, nil, "")
+	at.ackNow(now, nil, nil, "")
 }
 
 // ackNow sends the ACK of the 2xx, in the dialog's own route, and keeps it for repeats.
-func (at *attempt) ackNow(body, text []byte, ctype string) {
+func (at *attempt) ackNow(now time.Time, body, text []byte, ctype string) {
 	s, l := at.s, at.s.loop
-	if at.ack != nil {
+	if at.acked {
 		return
 	}
+	at.acked = true
 	line := at.leg.Ack(at.cseq, text)
-	flow := nextHop(&at.party, line.URI, line.Routes)
-	at.ack = l.build(&at.party, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, ctype, body, nil)
-	l.send(flow, at.ack)
+	s.reach(now, &at.party, line, func(_ time.Time, flow wire.Flow, err error) {
+		if err != nil {
+			flow = at.flow // it is kept for the 2xx that repeats, and goes where that comes from
+		}
+		at.ack = l.build(&at.party, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, ctype, body, nil)
+		l.send(flow, at.ack)
+	})
 }
 
 // reack answers a repeated 2xx. It repeats because our ACK did not arrive: from now on we use the flow that the 2xx came from (R6).
@@ -527,7 +536,7 @@ func (at *attempt) reack(f wire.Flow) {
 	if at.ack == nil {
 		return
 	}
-	at.flow, at.pinned = f, true
+	at.flow, at.pinned, at.dead = f, true, false
 	at.s.loop.send(f, at.ack)
 }
 
@@ -536,10 +545,14 @@ func (at *attempt) endFork(now time.Time, d *leg.Leg, f wire.Flow) {
 	s, l := at.s, at.s.loop
 	fork := &party{leg: d, flow: f, ep: at.ep}
 	line := d.Ack(at.cseq, nil)
-	flow := nextHop(fork, line.URI, line.Routes)
-	ack := l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, "", nil, nil)
-	d.KeepAck(at.cseq, ack)
-	l.send(flow, ack)
+	s.reach(now, fork, line, func(_ time.Time, flow wire.Flow, err error) {
+		if err != nil {
+			flow = f
+		}
+		ack := l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, "", nil, nil)
+		d.KeepAck(at.cseq, ack)
+		l.send(flow, ack)
+	})
 	s.bye(now, fork, nil, `SIP;cause=200;text="Call completed elsewhere"`, "the PBX forked and answered twice")
 }
 
@@ -639,7 +652,10 @@ func (r *remnant) end(now time.Time, m *wire.Message, f wire.Flow) {
 	p.leg.Response(now, legResponse(m))
 	tok := token{loop: l.n, call: r.call, part: r.part}
 	line = p.leg.Ack(line.CSeq, nil)
-	flow := nextHop(p, line.URI, line.Routes)
+	flow := l.nextHop(p, line)
+	if flow.Proto.Stream() {
+		flow = f // the connection that it came by: nobody waits here for another
+	}
 	ack := l.build(p, line, flow, tok.branch(l.rnd), nil, "", nil, nil)
 	r.acks = append(r.acks, tagAck{strings.Clone(m.ToTag), ack})
 	l.send(flow, ack)

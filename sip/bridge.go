@@ -55,10 +55,15 @@ func (s *session) side(part int) call.Side {
 // inDialog is a request inside one of the call's dialogs; its transaction is new.
 func (s *session) inDialog(now time.Time, part int, key txn.Key, m *wire.Message, f wire.Flow) {
 	p := s.party(part)
+	if tag := p.leg.RemoteTag; part > 0 && tag != "" && tag != m.FromTag {
+		s.fromFork(now, part, key, m, f)
+		return
+	}
 	in := leg.Incoming{Method: m.Method, CSeq: m.CSeq, Contact: contactURI(m), SDP: describe(m).sdp()}
 	d := p.leg.Receive(in, s.loop.rnd.Uint32())
-	if d.Confirms {
-		s.unacked(now, p) // its ACK was lost
+	if d.Confirms { // its ACK was lost
+		s.ackMissing(now, p)
+		s.unacked(now, p)
 	}
 	if d.Code != 0 {
 		s.reply(now, key, m, f, d.Code, wire.Phrase(d.Code), retryAfter(d.RetryAfter)...)
@@ -76,6 +81,25 @@ func (s *session) inDialog(now time.Time, part int, key txn.Key, m *wire.Message
 		}
 		s.pass(now, part, key, m, f)
 	}
+}
+
+// fromFork is a request from another branch of a PBX that forked: its dialog is early, or was ended by us. What it says, its BYE above all, is not
+// said by the one who answered.
+func (s *session) fromFork(now time.Time, part int, key txn.Key, m *wire.Message, f wire.Flow) {
+	code := 481
+	for _, d := range s.attempts[part-1].dialogs {
+		if d.RemoteTag != m.FromTag {
+			continue
+		}
+		switch in := (leg.Incoming{Method: m.Method, CSeq: m.CSeq, Contact: contactURI(m)}); {
+		case m.Method == "BYE":
+			code = 200
+			d.End()
+		case d.Receive(in, s.loop.rnd.Uint32()).Code != 481:
+			code = 500 // it may ask again when somebody has answered
+		}
+	}
+	s.loop.respond(now, key, code, simpleReply(m, f.Remote, code, wire.Phrase(code), ""))
 }
 
 func retryAfter(d time.Duration) []wire.Header {
@@ -154,13 +178,20 @@ type relay struct {
 	line     leg.Line
 	branch   string
 	flow     wire.Flow
-	answered bool
-	ack      []byte
+
+	answered  bool // its 2xx came
+	acked     bool // and has its ACK
+	cancelled bool // by who asked
+	done      bool // who asked has its answer, or there is nobody any more who waits for it
+	ack       []byte
 }
 
 // pass sends a request of one side to the other.
 func (s *session) pass(now time.Time, part int, key txn.Key, m *wire.Message, f wire.Flow) {
-	r := &relay{s: s, part: part, from: s.party(part), to: s.across(part), key: key, req: m, src: f, offer: describe(m)}
+	r := &relay{s: s, part: part, from: s.party(part), to: s.across(part), key: key, req: m, src: f}
+	if negotiates(m.Method) {
+		r.offer = describe(m)
+	}
 	if m.Method == "INVITE" {
 		s.loop.invites[key] = s
 		s.loop.respond(now, key, 100, simpleReply(m, f.Remote, 100, "Trying", ""))
@@ -173,6 +204,14 @@ func (s *session) pass(now time.Time, part int, key txn.Key, m *wire.Message, f 
 	r.send(now, m, body, m.ContentType)
 }
 
+// negotiates says that a session description in a request of this method is an offer, and that in its 2xx an answer or an offer (RFC 6337 §2.2). In
+// others it is information, and passes as it is. PRACK ends at us.
+func negotiates(method string) bool { return method == "INVITE" || method == "UPDATE" }
+
+// passTimeout is how long the other side may take to answer anything but an INVITE. Who asked gives up after 64·T1: it shall hear of ours before
+// (RFC 4320 §4.2 wants no response after that).
+const passTimeout = 30 * time.Second
+
 // send writes the request on the other side's dialog.
 func (r *relay) send(now time.Time, from *wire.Message, body []byte, ctype string) {
 	s, l := r.s, r.s.loop
@@ -180,20 +219,28 @@ func (r *relay) send(now time.Time, from *wire.Message, body []byte, ctype strin
 	if from != nil {
 		method = from.Method
 	}
+	if method == "INVITE" && r.to.leg.Pending2xx != nil {
+		r.busy(now) // our 2xx has no ACK yet: the INVITE before this one is still under way there (RFC 3261 §14.1)
+		return
+	}
 	line, err := r.to.leg.Request(method, r.sent)
 	if err != nil {
 		r.busy(now)
 		return
 	}
 	r.line = line
+	var timeout time.Duration
+	if method != "INVITE" {
+		timeout = passTimeout
+	}
 	s.reach(now, r.to, r.line, func(now time.Time, flow wire.Flow, err error) {
-		if err != nil {
+		if err != nil || r.cancelled || r.done {
 			r.failed(now, broken)
 			return
 		}
 		r.flow = flow
 		r.branch = token{loop: l.n, call: s.id, part: s.partOf(r.to)}.branch(l.rnd)
-		r.client = l.request(now, method, r.branch, flow, l.build(r.to, r.line, flow, r.branch, from, ctype, body, nil), 0, r)
+		r.client = l.request(now, method, r.branch, flow, l.build(r.to, r.line, flow, r.branch, from, ctype, body, nil), timeout, r)
 	})
 }
 
@@ -201,6 +248,8 @@ func (r *relay) send(now time.Time, from *wire.Message, body []byte, ctype strin
 func (r *relay) busy(now time.Time) {
 	if r.part >= 0 {
 		r.s.reply(now, r.key, r.req, r.src, 491, "Request Pending")
+	} else {
+		r.s.refitLater(now)
 	}
 	r.finish()
 }
@@ -223,19 +272,33 @@ func (r *relay) response(now time.Time, m *wire.Message, f wire.Flow) {
 	defer s.loop.touch(s)
 	switch {
 	case m.Status < 200:
-		// The other side was told 100; provisionals of a re-INVITE say nothing that it needs.
+		r.provisional(now, m)
 	case m.Status < 300 && r.answered:
-		if r.ack != nil {
-			s.loop.send(f, r.ack) // a repeated 2xx: our ACK was lost
+		if r.ack != nil { // a repeated 2xx: our ACK was lost. From now on we use the way that the 2xx came by (R6)
+			r.to.flow, r.to.pinned, r.to.dead = f, true, false
+			s.loop.send(f, r.ack)
 		}
 	case m.Status < 300:
 		r.succeeded(now, m)
 	case !r.answered:
 		r.to.leg.Response(now, legResponse(m))
-		if r.part >= 0 {
-			s.copyReply(now, r, m, nil, nil)
+		switch {
+		case r.done:
+		case r.part >= 0:
+			s.copyReply(now, r, m, m.Body, nil)
+		case m.Status == 491:
+			s.refitLater(now)
+		default:
+			s.log.Warn().Int("code", m.Status).Msg("the winner refused the codecs that the caller was told")
 		}
 		r.finish()
+	}
+}
+
+// provisional is a 1xx to a request that was passed. The other side was told 100 and needs no more; a reliable one gets its PRACK from us (R44).
+func (r *relay) provisional(now time.Time, m *wire.Message) {
+	if o := r.to.leg.Response(now, legResponse(m)); o.RAck.RSeq != 0 {
+		r.s.prack(now, r.to, o.RAck)
 	}
 }
 
@@ -250,18 +313,28 @@ func (r *relay) method() string {
 func (r *relay) succeeded(now time.Time, m *wire.Message) {
 	s := r.s
 	r.answered = true
-	d := describe(m)
+	var d description
+	if negotiates(r.method()) {
+		d = describe(m)
+	}
 	r.to.leg.Response(now, legResponse(m))
+	if r.done { // the call has ended meanwhile: the 2xx wants its ACK all the same
+		if r.method() == "INVITE" {
+			r.sendAck(now, nil, nil, "")
+		}
+		return
+	}
 	if r.part < 0 { // our own re-INVITE: only the endpoint's media is concerned
 		if d.ok && s.winner != nil {
 			s.winner.far = d.text()
 			s.pair(&s.caller, s.caller.far, &s.winner.party, d.text())
 		}
-		r.sendAck(nil, nil, "")
+		r.sendAck(now, nil, nil, "")
 		r.finish()
 		return
 	}
 	if d.ok && r.offer.ok {
+		s.refitDue = false // both sides have agreed anew
 		r.from.far, r.to.far = r.offer.text(), d.text()
 		s.pair(r.from, r.from.far, r.to, r.to.far)
 		s.rejoin()
@@ -271,13 +344,13 @@ func (r *relay) succeeded(now time.Time, m *wire.Message) {
 		body, text = s.rewritten(r.from, d)
 	}
 	s.copyReply(now, r, m, body, text)
-	if r.method() != "INVITE" {
+	switch {
+	case r.method() != "INVITE":
 		r.finish()
-		return
-	}
-	if r.offer.ok || !d.ok {
-		r.sendAck(nil, nil, "")
-	} else {
+	case r.offer.ok || !d.ok:
+		r.sendAck(now, nil, nil, "")
+		r.finish() // what repeats is dealt with by its transaction: the 2xx gets this ACK again, ours is repeated by the leg
+	default:
 		r.offer = d // the 2xx was the offer: the ACK that comes answers it
 	}
 }
@@ -291,8 +364,8 @@ func (s *session) rejoin() {
 // copyReply passes a final response to the side that asked.
 func (s *session) copyReply(now time.Time, r *relay, m *wire.Message, body, text []byte) {
 	code, reason := m.Status, m.Reason
-	if code == 503 {
-		code, reason = 500, "Server Internal Error" // RFC 3261 §16.7: a 503 is about the hop behind us
+	if endsDialog(code, r.req.Method) {
+		code, reason = 500, "Server Internal Error"
 	}
 	b := appendReply(make([]byte, 0, 800+len(body)), r.req, r.src.Remote, code, reason, "")
 	if code < 300 && refreshes(r.req.Method) {
@@ -305,9 +378,24 @@ func (s *session) copyReply(now time.Time, r *relay, m *wire.Message, body, text
 	}
 	b = appendTags(b, "Supported", optionTags(m, "Supported"))
 	b = wire.AppendBody(b, body)
-	r.from.reply = replyFlow(r.req, r.src)
+	if r.req.Method == "INVITE" {
+		r.from.reply = replyFlow(r.req, r.src)
+	}
 	r.from.leg.Reply(now, leg.Reply{Method: r.req.Method, CSeq: r.req.CSeq, Code: code, SDP: text, Data: b})
 	s.loop.respond(now, r.key, code, b)
+}
+
+// endsDialog says that a refusal tells who gets it that its dialog is over, or its peer to be avoided (RFC 5057 §5.1; 503: RFC 3261 §16.7). It is about
+// the other leg: on this one the call lives, and it is not for us to end it (R21). A subscription's own end is its own business.
+func endsDialog(code int, method string) bool {
+	if method == "SUBSCRIBE" || method == "NOTIFY" {
+		return code == 503
+	}
+	switch code {
+	case 404, 408, 410, 416, 480, 481, 482, 483, 484, 485, 502, 503, 604:
+		return true
+	}
+	return false
 }
 
 // refreshes says that a method carries a Contact that renews the dialog's target (RFC 3261 §12.2, RFC 3311, RFC 6665).
@@ -320,14 +408,20 @@ func refreshes(method string) bool {
 }
 
 // sendAck acknowledges the 2xx to the re-INVITE that went out.
-func (r *relay) sendAck(body, text []byte, ctype string) {
+func (r *relay) sendAck(now time.Time, body, text []byte, ctype string) {
 	s, l := r.s, r.s.loop
-	if r.ack != nil {
+	if r.acked {
 		return
 	}
+	r.acked = true
 	line := r.to.leg.Ack(r.line.CSeq, text)
-	r.ack = l.build(r.to, line, r.flow, token{loop: l.n, call: s.id, part: s.partOf(r.to)}.branch(l.rnd), nil, ctype, body, nil)
-	l.send(r.flow, r.ack)
+	s.reach(now, r.to, line, func(_ time.Time, flow wire.Flow, err error) {
+		if err != nil {
+			flow = r.flow
+		}
+		r.ack = l.build(r.to, line, flow, token{loop: l.n, call: s.id, part: s.partOf(r.to)}.branch(l.rnd), nil, ctype, body, nil)
+		l.send(flow, r.ack)
+	})
 }
 
 // ackRefusal implements acker.
@@ -345,14 +439,26 @@ func (r *relay) failed(now time.Time, why failure) {
 		return
 	}
 	r.to.leg.Response(now, leg.Response{Method: r.method(), CSeq: r.line.CSeq, Code: 408, ToTag: r.to.leg.RemoteTag})
-	if r.part >= 0 {
-		code, reason := 408, "Request Timeout"
-		if why == broken {
-			code, reason = 500, "Server Internal Error"
+	s.log.Info().Str("method", r.method()).Bool("broken", why == broken).Msg("no answer to a request inside the call")
+	if r.part >= 0 && !r.done {
+		code, reason := 500, "Server Internal Error" // not 408, which would end the dialog that asks (see endsDialog)
+		if r.cancelled {
+			code, reason = 487, "Request Terminated"
 		}
 		s.reply(now, r.key, r.req, r.src, code, reason)
 	}
 	r.finish()
+}
+
+// abandon ends the wait for an answer because the call ends: who asked is told so (RFC 3261 §15.1.2), and a 2xx that comes yet gets its ACK.
+func (r *relay) abandon(now time.Time) {
+	switch {
+	case r.answered:
+		r.sendAck(now, nil, nil, "") // the answer to its offer will not come
+	case r.part >= 0:
+		r.s.reply(now, r.key, r.req, r.src, 487, "Request Terminated")
+	}
+	r.done = true
 }
 
 func (r *relay) icmp(time.Time) {}
@@ -371,8 +477,12 @@ func (r *relay) finish() {
 func (s *session) cancelRelay(now time.Time, invite txn.Key) {
 	l := s.loop
 	for _, r := range s.relays {
-		if r.key != invite || r.client == "" || r.answered {
+		if r.key != invite || r.answered {
 			continue
+		}
+		r.cancelled = true
+		if r.client == "" {
+			continue // no connection yet; then it will not be sent
 		}
 		b := make([]byte, 0, 512)
 		b = wire.AppendRequestLine(b, "CANCEL", r.line.URI)
@@ -403,21 +513,36 @@ func (s *session) acked(now time.Time, part int, m *wire.Message) {
 		return
 	}
 	for _, r := range s.relays {
-		if r.from != p || r.part < 0 || r.req.CSeq != m.CSeq || r.method() != "INVITE" {
-			continue
+		if r.from == p && r.answered && r.req != nil && r.req.CSeq == m.CSeq {
+			r.concluded(now, m, d)
+			return
 		}
-		if r.ack == nil { // the answer to the offer in the 2xx
-			body, text := m.Body, []byte(nil)
-			if d.ok {
-				r.to.far, r.from.far = r.offer.text(), d.text()
-				s.pair(r.to, r.to.far, r.from, r.from.far)
-				s.rejoin()
-				body, text = s.rewritten(r.to, d)
-			}
-			r.sendAck(body, text, m.ContentType)
+	}
+}
+
+// concluded is the ACK that answers the offer in the 2xx to a re-INVITE without one.
+func (r *relay) concluded(now time.Time, m *wire.Message, d description) {
+	s := r.s
+	body, text := m.Body, []byte(nil)
+	if d.ok {
+		s.refitDue = false
+		r.to.far, r.from.far = r.offer.text(), d.text()
+		s.pair(r.to, r.to.far, r.from, r.from.far)
+		s.rejoin()
+		body, text = s.rewritten(r.to, d)
+	}
+	r.sendAck(now, body, text, m.ContentType)
+	r.finish()
+}
+
+// ackMissing ends what waited for an ACK of p that will not come: the other side's 2xx, an offer, gets its ACK without an answer.
+func (s *session) ackMissing(now time.Time, p *party) {
+	for _, r := range s.relays {
+		if r.from == p && r.answered {
+			r.sendAck(now, nil, nil, "")
+			r.finish()
+			return
 		}
-		r.finish()
-		return
 	}
 }
 
@@ -432,7 +557,7 @@ func (s *session) unacked(now time.Time, p *party) {
 // confirmed is the caller's ACK to our 200.
 func (s *session) confirmed(now time.Time, m *wire.Message, d description) {
 	at := s.winner
-	if at != nil && at.ack == nil { // late offer: the ACK brings the answer
+	if at != nil && !at.acked { // late offer: the ACK brings the answer
 		body, text := m.Body, []byte(nil)
 		if d.ok {
 			s.caller.far = d.text()
@@ -440,7 +565,7 @@ func (s *session) confirmed(now time.Time, m *wire.Message, d description) {
 			s.rejoin()
 			body, text = s.rewritten(&at.party, d)
 		}
-		at.ackNow(body, text, m.ContentType)
+		at.ackNow(now, body, text, m.ContentType)
 	}
 	if !s.over {
 		s.check.next = now.Add(callerSilence)
@@ -473,8 +598,16 @@ func (s *session) legTick(now time.Time, p *party) {
 			if s.waits {
 				s.answer(now, s.winner)
 			}
-		case leg.RetryDue, leg.RefreshDue, leg.SessionExpired:
-			// No session timer is negotiated by us; a far end that runs one refreshes it itself.
+		case leg.RetryDue:
+			if s.refitDue && s.winner != nil && p == &s.winner.party {
+				s.refit(now, s.winner)
+			}
+		case leg.SessionExpired:
+			// RFC 4028 §10 says BYE, but it is only a SHOULD, and silence never ends an emergency call (R20). Whether the caller is there at all is asked
+			// in another way (R44).
+			s.log.Warn().Int("part", s.partOf(p)).Msg("a session timer ran out without a refresh; the call goes on")
+		case leg.RefreshDue:
+			// We never take it on to refresh, see grantTimer.
 		}
 	}
 }
@@ -486,6 +619,7 @@ func (s *session) neverAcked(now time.Time, p *party) {
 		s.feed(now, call.NeverAcked{})
 		return
 	}
+	s.ackMissing(now, p)
 	s.log.Warn().Msg("a re-INVITE's 200 was never acknowledged; the call goes on as it was")
 }
 
@@ -494,7 +628,6 @@ func (s *session) bye(now time.Time, p *party, from *wire.Message, reason, why s
 	if p.leg == nil || p.leg.State == leg.Ended {
 		return
 	}
-	l := s.loop
 	line, err := p.leg.Request("BYE", nil)
 	if errors.Is(err, leg.ErrUnacked) {
 		p.later = func(now time.Time) { s.bye(now, p, from, reason, why) }
@@ -509,8 +642,12 @@ func (s *session) bye(now time.Time, p *party, from *wire.Message, reason, why s
 	if reason != "" {
 		extra = append(extra, wire.Header{Name: "Reason", Value: reason})
 	}
-	part := s.partOf(p)
-	s.log.Debug().Int("part", part).Str("why", why).Msg("hanging up")
+	s.log.Debug().Int("part", s.partOf(p)).Str("why", why).Msg("hanging up")
+	s.sendBye(now, p, line, from, extra, func(now time.Time) { s.sendBye(now, p, line, from, extra, nil) })
+}
+
+func (s *session) sendBye(now time.Time, p *party, line leg.Line, from *wire.Message, extra []wire.Header, again func(now time.Time)) {
+	l, part := s.loop, s.partOf(p)
 	s.reach(now, p, line, func(now time.Time, flow wire.Flow, err error) {
 		if err != nil {
 			s.log.Info().AnErr("error", err).Msg("no way to send a BYE")
@@ -521,8 +658,28 @@ func (s *session) bye(now time.Time, p *party, from *wire.Message, reason, why s
 		if from != nil {
 			body, ctype = from.Body, from.ContentType
 		}
-		l.request(now, "BYE", branch, flow, l.build(p, line, flow, branch, from, ctype, body, extra), 0, quiet{})
+		l.request(now, "BYE", branch, flow, l.build(p, line, flow, branch, from, ctype, body, extra), 0, farewell{s: s, p: p, flow: flow, again: again})
 	})
+}
+
+// farewell waits for the response to a BYE. What it says changes nothing; but a connection that broke under it may have lost it, and a peer that
+// was not told talks on to nobody: it is sent once more.
+type farewell struct {
+	quiet
+	s     *session
+	p     *party
+	flow  wire.Flow
+	again func(now time.Time)
+}
+
+func (w farewell) failed(now time.Time, why failure) {
+	if why != broken || w.again == nil {
+		return
+	}
+	if w.p.flow == w.flow {
+		w.p.dead = true
+	}
+	w.again(now)
 }
 
 // quiet waits for responses that change nothing.
@@ -541,7 +698,7 @@ func (s *session) ownReinvite(now time.Time, at *attempt, text []byte) {
 
 // build writes a request inside a dialog; from's end-to-end headers go with it.
 func (l *loop) build(p *party, line leg.Line, flow wire.Flow, branch string, from *wire.Message, ctype string, body []byte, extra []wire.Header) []byte {
-	b := make([]byte, 0, 640+len(body))
+	b := make([]byte, 0, 512+len(body))
 	b = wire.AppendRequestLine(b, line.Method, line.URI)
 	b = l.s.appendVia(b, flow, branch)
 	for _, r := range line.Routes {
@@ -588,47 +745,85 @@ func (l *loop) refusalAck(f wire.Flow, branch string, line leg.Line) []byte {
 
 // nextHop is where a request of a dialog goes: to the first route or the target, from the socket that the dialog uses. A host that is a name, or
 // a pinned party, is reached by the flow that we know.
-func nextHop(p *party, uri string, routes []string) wire.Flow {
+func (l *loop) nextHop(p *party, line leg.Line) wire.Flow {
 	f := p.flow
-	if p.pinned || f.Proto.Stream() {
+	if p.pinned && !p.dead {
 		return f
 	}
-	hop := uri
-	if len(routes) > 0 {
-		_, hop, _ = wire.NameAddr(routes[0])
-	}
-	u, ok := wire.ParseURI(hop)
+	to, proto, ok := hopOf(p, line)
 	if !ok {
 		return f
 	}
-	a, err := netip.ParseAddr(u.Host)
-	if err != nil || a.Unmap().Is4() != f.Local.Addr().Unmap().Is4() {
+	switch {
+	case proto.Stream():
+		if f.Proto == proto && !p.dead && f.Remote.Addr().Unmap() == to.Addr() && (f.Remote.Port() == to.Port() || l.s.listens(f)) {
+			return f // the connection to there, or the one that came from there
+		}
+		return wire.Flow{Proto: proto, Remote: to}
+	case f.Proto == wire.UDP && f.Local.Addr().Unmap().Is4() == to.Addr().Is4():
+		f.Remote = to
 		return f
 	}
-	f.Remote = netip.AddrPortFrom(a, portOr(u.Port, 5060))
+	if g, ok := l.s.stack.UDPFlow(to); ok {
+		return g
+	}
 	return f
 }
 
+// hopOf is the address that the next request goes to: that of the first Route, or the target's (RFC 3261 §12.2.1.1). It is false where the address is a
+// name, or asks for a transport that we don't speak.
+func hopOf(p *party, line leg.Line) (netip.AddrPort, wire.Proto, bool) {
+	hop := line.URI
+	if len(line.Routes) > 0 && line.URI == p.leg.Target { // else the first router is a strict one, and stands in the Request-URI
+		_, hop, _ = wire.NameAddr(line.Routes[0])
+	}
+	u, ok := wire.ParseURI(hop)
+	if !ok {
+		return netip.AddrPort{}, 0, false
+	}
+	host := u.Host
+	if v := u.MAddr(); v != "" {
+		host = v
+	}
+	a, err := netip.ParseAddr(host)
+	proto := u.Transport()
+	if proto == 0 {
+		proto = p.flow.Proto
+	}
+	if err != nil || proto == wire.TLS {
+		return netip.AddrPort{}, 0, false
+	}
+	return netip.AddrPortFrom(a.Unmap(), portOr(u.Port, 5060)), proto, true
+}
+
+// reached is what happens once there is a flow to where a request goes, or none to be had.
+type reached func(now time.Time, f wire.Flow, err error)
+
 // reach finds the flow for a request and calls then with it, at once or when a broken connection has been made anew.
-func (s *session) reach(now time.Time, p *party, line leg.Line, then func(now time.Time, f wire.Flow, err error)) {
+func (s *session) reach(now time.Time, p *party, line leg.Line, then reached) {
 	l := s.loop
-	f := nextHop(p, line.URI, line.Routes)
-	if !f.Proto.Stream() || !p.dead {
+	f := l.nextHop(p, line)
+	live := !f.Proto.Stream() || f == p.flow && !p.dead
+	if live && len(p.queue) == 0 {
 		then(now, f, nil)
 		return
 	}
-	remote := f.Remote
-	udp := *p
-	udp.flow.Proto = wire.UDP
-	if hop := nextHop(&udp, line.URI, line.Routes); hop.Remote.IsValid() {
-		remote = hop.Remote // the connection's own port may have been an ephemeral one: dial the target
+	if p.queue = append(p.queue, then); len(p.queue) > 1 {
+		return // a connection is being made: what follows must not overtake
 	}
-	l.s.stack.Connect(f.Proto, netip.Addr{}, remote, connectLimit, func(f wire.Flow, err error) {
+	l.s.stack.Connect(f.Proto, netip.Addr{}, f.Remote, connectLimit, func(f wire.Flow, err error) {
 		l.post(func(now time.Time) {
-			if err == nil {
+			switch {
+			case err == nil:
 				p.flow, p.dead = f, false
+			case !p.dead:
+				f, err = p.flow, nil // where the Contact points nobody listens; the way that we know is better than none
 			}
-			then(now, f, err)
+			queue := p.queue
+			p.queue = nil
+			for _, then := range queue {
+				then(now, f, err)
+			}
 			l.touch(s)
 		})
 	})

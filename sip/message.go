@@ -216,16 +216,44 @@ func simpleReply(req *wire.Message, src netip.AddrPort, code int, reason, toTag 
 func (s *Server) here(f wire.Flow) string {
 	port := f.Local.Port()
 	if f.Proto.Stream() {
-		// The connection's own port is nobody's to call: we are reached at the listener's.
-		port = s.advert[f.Proto]
-		if port == 0 {
-			port = f.Local.Port()
-		}
+		port = s.listenPort(f)
 	}
 	if s.cfg.Advertise != "" {
-		return hostPort(s.cfg.Advertise, port)
+		a, err := netip.ParseAddr(s.cfg.Advertise)
+		if err != nil || a.Unmap().Is4() == f.Local.Addr().Unmap().Is4() { // an address of the other kind is of no use to who talks this one
+			return hostPort(s.cfg.Advertise, port)
+		}
 	}
 	return netip.AddrPortFrom(f.Local.Addr().Unmap().WithZone(""), port).String()
+}
+
+// listenPort is the port that we are called at on a connection's transport: the port of one that was dialled is nobody's to call. The listener of its
+// address is meant, or the first of its kind.
+func (s *Server) listenPort(f wire.Flow) uint16 {
+	if s.listens(f) {
+		return f.Local.Port()
+	}
+	first := f.Local.Port()
+	for i := len(s.listen) - 1; i >= 0; i-- {
+		switch l := &s.listen[i]; {
+		case l.Proto != f.Proto:
+		case l.Addr.Addr().Unmap() == f.Local.Addr().Unmap():
+			return l.Addr.Port()
+		default:
+			first = l.Addr.Port()
+		}
+	}
+	return first
+}
+
+// listens says that a flow's own end is one of our sockets: a connection that was accepted, not dialled.
+func (s *Server) listens(f wire.Flow) bool {
+	for i := range s.listen {
+		if l := &s.listen[i]; l.Proto == f.Proto && l.Addr.Port() == f.Local.Port() && l.Addr.Addr().Unmap() == f.Local.Addr().Unmap() {
+			return true
+		}
+	}
+	return false
 }
 
 func hostPort(host string, port uint16) string {

@@ -42,6 +42,7 @@ type session struct {
 	cancelMsg  *wire.Message // the caller's CANCEL, for its Reason
 	byeMsg     *wire.Message // the BYE that is being passed on
 	relays     []*relay      // requests in dialog that wait for the other side's answer
+	refitDue   bool          // the winner must be asked again for the codecs that the caller was told (R44)
 	check      callerCheck
 
 	events     []call.Event
@@ -60,6 +61,7 @@ type party struct {
 	flow   wire.Flow
 	reply  wire.Flow // where the responses go that the leg repeats
 	dead   bool      // the flow's connection has ended
+	queue  []reached // requests that wait for a connection
 	pinned bool      // requests go to the flow, whatever the Contact says (R6)
 	ep     *endpoint // nil for the caller
 	media  *media.Side
@@ -405,7 +407,7 @@ func (s *session) answer(now time.Time, at *attempt) {
 	s.final = true
 	s.caller.leg.Reply(now, leg.Reply{Method: "INVITE", CSeq: s.invite.CSeq, Code: m.Status, SDP: text, Data: b})
 	s.loop.respond(now, s.key, m.Status, b)
-	at.confirm()
+	at.confirm(now)
 	s.loop.s.failedSince.Store(0)
 	setup := now.Sub(s.began)
 	s.loop.s.count.answered.Add(1)
@@ -437,9 +439,19 @@ func (s *session) refit(now time.Time, at *attempt) {
 	if s.frozen == nil || s.frozen.attempt == at || at.far == nil || sdp.SameCodecs(s.frozen.theirs, at.far) {
 		return
 	}
+	s.refitDue = false
 	text := s.rewrite(&at.party, sdp.Restrict(s.offer.text(), s.frozen.theirs))
 	s.log.Info().Msg("the winner answered otherwise than the caller was told: asking it again with the agreed codecs")
 	s.ownReinvite(now, at, text)
+}
+
+// refitLater notes that the winner was busy with an exchange of its own: it is asked again after the time that RFC 3261 §14.1 gives.
+func (s *session) refitLater(now time.Time) {
+	if s.winner == nil || s.over {
+		return
+	}
+	s.refitDue = true
+	s.winner.leg.BackOff(now, s.loop.rnd.Uint32())
 }
 
 // reject sends the final refusal.
@@ -472,7 +484,7 @@ func (s *session) hangUp(now time.Time, a call.HangUp) {
 		if s.winner == nil {
 			return
 		}
-		s.winner.ackNow(nil, nil, "") // where its ACK waited for the caller's, nothing more will come (RFC 3261 §13.2.2.4)
+		s.winner.ackNow(now, nil, nil, "") // where its ACK waited for the caller's, nothing more will come (RFC 3261 §13.2.2.4)
 		p = &s.winner.party
 	} else if !s.final {
 		code, text := policy.FinalCode(s.machine.Class, nil)
@@ -525,6 +537,10 @@ func (s *session) end(now time.Time, why string) {
 		s.caller.media = nil
 	}
 	s.offer, s.frozen = description{}, nil
+	for _, r := range s.relays {
+		r.abandon(now)
+	}
+	s.relays = nil
 }
 
 // wake is the session's next deadline.

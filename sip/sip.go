@@ -104,7 +104,7 @@ type Server struct {
 	shared  shared
 	count   counters
 	names   *resolver
-	advert  map[wire.Proto]uint16 // our listening port per transport, for Via and Contact
+	listen  []wire.Listen // our concrete sockets
 
 	draining     atomic.Bool
 	lastHeard    atomic.Int64 // Unix nanoseconds
@@ -153,12 +153,7 @@ func New(cfg Config, r Routing) (*Server, error) {
 		return nil, err
 	}
 	s.stack = stack
-	s.advert = map[wire.Proto]uint16{}
-	for _, l := range stack.Listeners() {
-		if _, ok := s.advert[l.Proto]; !ok {
-			s.advert[l.Proto] = l.Addr.Port()
-		}
-	}
+	s.listen = stack.Listeners()
 	return s, nil
 }
 
