@@ -197,13 +197,14 @@ func (at *attempt) invite(f wire.Flow) []byte {
 	for _, r := range at.routes {
 		b = wire.AppendHeader(b, "Route", r)
 	}
-	b = wire.AppendHeader(b, "Max-Forwards", utoa(uint64(max(maxForwards(m)-1, 1))))
+	b = wire.AppendHeader(b, "Max-Forwards", utoa(uint64(max(maxForwards(m)-1, 0)))) // R9: it must run out, or a loop never ends
 	b = wire.AppendHeader(b, "From", at.from)
 	b = wire.AppendHeader(b, "To", at.to)
 	b = wire.AppendHeader(b, "Call-ID", at.callID)
 	b = wire.AppendCSeq(b, line.CSeq, "INVITE")
 	b = wire.AppendHeader(b, "Contact", contact)
 	b = appendOptionTags(b, m, s.machine.Class != policy.Routine)
+	b = at.appendDiversion(b, f)
 	b = appendEndToEnd(b, m, true)
 	b = at.appendHistory(b, f)
 	return wire.AppendBody(b, body)
@@ -218,15 +219,25 @@ func (at *attempt) requestURI() (uri string, routes []string) {
 	if at.ep.uri.User != "" {
 		return at.ep.URI, nil
 	}
-	if strings.HasPrefix(strings.ToLower(m.URI), "urn:") {
+	number := at.s.match.Number
+	u, _ := wire.ParseURI(m.URI)
+	switch isURN := strings.HasPrefix(number, "urn:"); {
+	case u.Scheme == "urn":
 		return m.URI, []string{"<" + withLR(at.ep.URI) + ">"}
+	case u.User != "" && (isURN || policy.Number(m.URI) == number): // as the caller wrote it; where a URN stood in another header, too
+		return at.at(u.User), nil
+	case isURN:
+		return number, []string{"<" + withLR(at.ep.URI) + ">"}
+	case number == "":
+		return at.ep.URI, nil
 	}
-	user := at.s.match.Number
-	if u, ok := wire.ParseURI(m.URI); ok && u.User != "" && policy.Number(m.URI) == at.s.match.Number {
-		user = u.User
-	}
+	return at.at(string(appendEscaped(nil, number, userUnescaped))), nil
+}
+
+// at is a user at the endpoint's host.
+func (at *attempt) at(user string) string {
 	scheme, rest, _ := strings.Cut(at.ep.URI, ":")
-	return scheme + ":" + user + "@" + rest, nil
+	return scheme + ":" + user + "@" + rest
 }
 
 func withLR(uri string) string {

@@ -95,9 +95,22 @@ func (l *loop) onNew(now time.Time, m *wire.Message, f wire.Flow) {
 			l.s.count.unknown.Add(1)
 			return
 		}
+		if ofDialog(m.Method) { // RFC 3261 §12.2.2, §15.1.2
+			l.send(replyFlow(m, f), simpleReply(m, f.Remote, 481, "Call/Transaction Does Not Exist", l.stray()))
+			return
+		}
 		// REGISTER, SUBSCRIBE, PUBLISH and the like have no business here.
 		l.send(replyFlow(m, f), simpleReply(m, f.Remote, 405, "Method Not Allowed", l.stray(), wire.Header{Name: "Allow", Value: allow}))
 	}
+}
+
+// ofDialog says that a method has its place only inside a dialog.
+func ofDialog(method string) bool {
+	switch method {
+	case "BYE", "PRACK", "UPDATE", "INFO", "NOTIFY":
+		return true
+	}
+	return false
 }
 
 // onInvite is a new call, a repeat of one, or a stranger.
