@@ -577,7 +577,7 @@ func (s *session) confirmed(now time.Time, m *wire.Message, d description) {
 // slim lets go of what only the set-up needed.
 func (s *session) slim() {
 	for _, at := range s.attempts {
-		at.earlyMsg, at.answerMsg = nil, nil
+		at.earlyMsgs, at.answerMsg = nil, nil
 		at.dialogs = at.ended()
 	}
 }

@@ -257,6 +257,7 @@ func (s *session) feed(now time.Time, ev call.Event) {
 		for _, a := range s.machine.Step(now, ev) {
 			s.perform(now, a)
 		}
+		s.reportSilence(now)
 	}
 	s.events = s.events[:0]
 	s.loop.touch(s)
@@ -304,7 +305,7 @@ func (s *session) ring(now time.Time) {
 
 // early sends an attempt's session description to the caller; from here on that answer is frozen (R44).
 func (s *session) early(now time.Time, at *attempt) {
-	d := describe(at.earlyMsg)
+	d := describe(at.early())
 	if s.final || s.frozen != nil || !d.ok {
 		return
 	}
@@ -352,7 +353,7 @@ func appendRecordRoutes(b []byte, m *wire.Message) []byte {
 func (s *session) aim(at *attempt) {
 	msg := at.answerMsg
 	if msg == nil {
-		msg = at.earlyMsg
+		msg = at.early()
 	}
 	if msg == nil {
 		return
@@ -436,7 +437,7 @@ func (s *session) appendAnswerHeaders(b []byte, m *wire.Message) []byte {
 
 // refit re-INVITEs a winner that answered otherwise than the frozen answer that the caller already has (R44).
 func (s *session) refit(now time.Time, at *attempt) {
-	if s.frozen == nil || s.frozen.attempt == at || at.far == nil || sdp.SameCodecs(s.frozen.theirs, at.far) {
+	if s.frozen == nil || at.far == nil || sdp.SameCodecs(s.frozen.theirs, at.far) {
 		return
 	}
 	s.refitDue = false
