@@ -717,7 +717,7 @@ func (l *loop) build(p *party, line leg.Line, flow wire.Flow, branch string, fro
 		b = wire.AppendHeader(b, "Contact", p.leg.Contact)
 	}
 	if from != nil {
-		b = appendOptionTags(b, from, true)
+		b = appendOptionTags(b, from, line.Method == "INVITE")
 		b = appendEndToEnd(b, from, len(body) > 0)
 	} else if ctype != "" {
 		b = wire.AppendHeader(b, "Content-Type", ctype)

@@ -167,6 +167,8 @@ type actor struct {
 	addr netip.AddrPort
 	in   chan heard
 	mute atomic.Bool // answers no OPTIONS
+
+	present atomic.Bool // answers OPTIONS inside a call too
 	seq  int
 }
 
@@ -206,7 +208,7 @@ func (a *actor) listen() {
 			a.t.Errorf("%s got something that is no SIP: %q", a.host.Name(), raw)
 			continue
 		}
-		if m.IsRequest() && m.Method == "OPTIONS" && m.ToTag == "" {
+		if m.IsRequest() && m.Method == "OPTIONS" && (m.ToTag == "" || a.present.Load()) {
 			if !a.mute.Load() {
 				a.reply(heard{Message: m, from: from}, 200, "")
 			}
@@ -402,5 +404,6 @@ func (st *stage) talk(room string) (caller, called *dialog) {
 	ok := st.carrier.expect("200 INVITE")
 	a.expect("ACK")
 	caller.ack(ok, "")
+	time.Sleep(10 * time.Millisecond) // the ACK is there
 	return caller, called
 }
