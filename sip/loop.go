@@ -200,6 +200,11 @@ func (l *loop) tick(now time.Time) {
 	}()
 	if next := l.txns.Next(); !next.IsZero() && !next.After(now) {
 		l.effects = l.txns.Tick(now, l.effects)
+		for i := range l.effects {
+			if l.effects[i].Kind == txn.Send {
+				l.s.count.resent.Add(1)
+			}
+		}
 		l.apply(now)
 	}
 	for len(l.alarms) > 0 && !l.alarms[0].at.After(now) {
@@ -355,6 +360,9 @@ func (l *loop) closed(now time.Time, f wire.Flow, err error) {
 		if w.flow == f {
 			keys = append(keys, key)
 		}
+	}
+	for _, s := range l.calls {
+		s.broke(f)
 	}
 	slices.Sort(keys) // a night is replayed in the same order
 	for _, key := range keys {
