@@ -357,7 +357,7 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	s := at.s
 	if f.Proto.Stream() {
-		at.flow = f // RFC 3261 §18.2.2: it may have come by a new connection, because the one that we asked by is gone
+		at.flow, at.dead = f, false // RFC 3261 §18.2.2: it may have come by a new connection, because the one that we asked by is gone
 	}
 	at.answerMsg, at.answered, at.final, at.leg = m, true, true, d
 	usable := !o.NoAnswer
@@ -568,8 +568,23 @@ func (at *attempt) cancel(now time.Time, reasons ...string) {
 		b = wire.AppendHeader(b, "Reason", v)
 	}
 	b = wire.AppendBody(b, nil)
-	l.effects = l.txns.Cancel(now, at.key, b, l.effects)
-	l.apply(now)
+	if !at.dead {
+		l.effects = l.txns.Cancel(now, at.key, b, l.effects)
+		l.apply(now)
+		return
+	}
+	// Its connection broke while it rang: its telephones would ring on.
+	l.s.stack.Connect(at.flow.Proto, netip.Addr{}, at.flow.Remote, connectLimit, func(f wire.Flow, err error) {
+		l.post(func(now time.Time) {
+			if w, ok := l.waiting[at.key]; ok && err == nil {
+				at.flow, at.dead = f, false
+				l.waiting[at.key] = pending{w.waiter, f}
+				l.txns.Move(at.key, f)
+			}
+			l.effects = l.txns.Cancel(now, at.key, b, l.effects)
+			l.apply(now)
+		})
+	})
 }
 
 func quoteless(s string) string {
