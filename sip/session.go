@@ -569,6 +569,11 @@ func (s *session) wake() time.Time {
 	if !s.over {
 		t = earliest(t, s.check.next)
 	}
+	for _, r := range s.relays {
+		if !r.answered && !r.cancelled {
+			t = earliest(t, r.until)
+		}
+	}
 	return t
 }
 
@@ -583,6 +588,12 @@ func (s *session) tick(now time.Time) {
 	}
 	if !s.over && !s.check.next.IsZero() && !s.check.next.After(now) {
 		s.checkCaller(now)
+	}
+	for _, r := range s.relays {
+		if !r.answered && !r.cancelled && !r.until.IsZero() && !r.until.After(now) {
+			s.log.Info().Msg("a re-INVITE was not answered in three minutes: taking it back")
+			r.cancel(now)
+		}
 	}
 }
 
