@@ -37,11 +37,13 @@ type attempt struct {
 
 	fromBare string // its From value without a tag
 
+	why       string // it was told to stop
 	ticket    policy.Ticket
 	slot      bool // holds one of the endpoint's slots
 	marked    bool // the caller's number is counted as being out at this partner
 	sent      bool // the INVITE has left
 	stopped   bool
+	held      bool // stopped, but its CANCEL waits for what the call says when it wakes
 	cancelled bool // its transaction has a CANCEL
 	final     bool // its INVITE has a final response, or will never have one
 	released  bool
@@ -275,6 +277,13 @@ func (at *attempt) offerBody(f wire.Flow) (body, text []byte) {
 func (at *attempt) response(now time.Time, m *wire.Message, f wire.Flow) {
 	defer at.s.loop.touch(at.s)
 	at.spoke = true
+	if at.held && m.Status < 200 {
+		at.held = false
+		at.s.feed(now, call.Woke{Attempt: at.id})
+		if at.stopped {
+			at.cancelFor(now, at.why)
+		}
+	}
 	switch {
 	case m.Status == 100:
 		at.s.feed(now, call.Trying{Attempt: at.id})
@@ -490,6 +499,7 @@ func (at *attempt) failed(now time.Time, why failure) {
 	if why == broken {
 		cause = call.Transport
 	} else {
+		at.held = false
 		at.cancel(now, `SIP;cause=408;text="no answer in time"`) // it goes out if it rings after all, or its telephones ring for nobody
 	}
 	at.fail(now, cause, 0)
@@ -552,11 +562,43 @@ func (at *attempt) stop(now time.Time, a call.Stop) {
 	}
 	switch {
 	case a.Elsewhere:
-		at.cancel(now, `SIP;cause=200;text="Call completed elsewhere"`)
-	case at.s.cancelMsg != nil:
-		at.cancel(now, at.s.cancelMsg.All("Reason")...)
+		at.cancel(now, elsewhere)
+	case at.spoke:
+		at.cancelFor(now, a.Why)
 	default:
-		at.cancel(now, `SIP;cause=487;text="`+quoteless(a.Why)+`"`)
+		at.held, at.why = true, a.Why // a CANCEL must not go out before a provisional response (RFC 3261 §9.1), and by then it may be all that the caller has
+	}
+}
+
+const elsewhere = `SIP;cause=200;text="Call completed elsewhere"`
+
+// cancelFor takes the INVITE back for a reason of ours, or for the caller's.
+func (at *attempt) cancelFor(now time.Time, why string) {
+	if at.s.cancelMsg != nil {
+		at.cancel(now, at.s.cancelMsg.All("Reason")...)
+		return
+	}
+	at.cancel(now, `SIP;cause=487;text="`+quoteless(why)+`"`)
+}
+
+// resume takes a stop back.
+func (at *attempt) resume(why string) {
+	at.s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Str("why", why).Msg("asking on")
+	at.stopped = false
+}
+
+// letGo cancels those that were told to stop and could not be told: the call wants nobody any more.
+func (s *session) letGo(now time.Time, why string) {
+	for _, at := range s.attempts {
+		switch {
+		case !at.held:
+			continue
+		case s.winner != nil:
+			at.cancel(now, elsewhere)
+		default:
+			at.cancelFor(now, why)
+		}
+		at.held = false
 	}
 }
 

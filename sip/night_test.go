@@ -3,6 +3,7 @@ package sip_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,4 +101,59 @@ func TestARoomThatLostItsConnectionIsToldThatNobodyWaits(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestWhoWakesWhenNobodyElseIsHopedForIsNotTurnedAway(t *testing.T) {
+	moveOn := func(r *sip.Routing) { r.Routes[0].Overlap, r.Routes[0].Ask = false, r.Routes[0].Ask[:2] }
+	// The wires to both rooms were cut for two seconds; without overlap the first was told to stop, but no CANCEL could go out.
+	begin := func(st *stage) (d *dialog, room, standby *actor, m, n heard) {
+		room, standby = st.rooms["control-room"], st.rooms["standby-room"]
+		d = st.place()
+		m, n = room.expect("INVITE"), standby.until("INVITE")
+		time.Sleep(2 * time.Second)
+		room.reply(m, 180, "r")
+		st.carrier.expect("180 INVITE")
+		return d, room, standby, m, n
+	}
+	t.Run("it answers", func(t *testing.T) {
+		onStage(t, moveOn, func(st *stage) {
+			d, room, standby, m, n := begin(st)
+			time.Sleep(22 * time.Second) // more than give_up: it rings
+			st.win(d, room, m)
+			standby.reply(n, 180, "s")
+			c := standby.until("CANCEL", "INVITE")
+			if v, _ := c.Get("Reason"); !strings.Contains(v, "cause=200") {
+				t.Errorf("the other room hears the Reason %q; somebody else has answered", v)
+			}
+			standby.reply(c, 200, "s")
+			standby.reply(n, 487, "s")
+			standby.expect("ACK")
+			st.nothingLeft()
+		})
+	})
+	t.Run("the caller leaves", func(t *testing.T) {
+		onStage(t, moveOn, func(st *stage) {
+			d, room, _, m, _ := begin(st)
+			d.cancelled()
+			room.reply(room.until("CANCEL", "INVITE"), 200, "r")
+			room.reply(m, 487, "r")
+			room.expect("ACK")
+			st.nothingLeft()
+		})
+	})
+	t.Run("the other rings already", func(t *testing.T) {
+		onStage(t, moveOn, func(st *stage) {
+			room, standby := st.rooms["control-room"], st.rooms["standby-room"]
+			d := st.place()
+			m, n := room.expect("INVITE"), standby.until("INVITE")
+			standby.reply(n, 180, "s")
+			st.carrier.expect("180 INVITE")
+			room.reply(m, 180, "r")
+			room.reply(room.until("CANCEL", "INVITE"), 200, "r")
+			room.reply(m, 487, "r")
+			room.expect("ACK")
+			st.win(d, standby, n)
+			st.nothingLeft()
+		})
+	})
 }

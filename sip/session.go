@@ -280,6 +280,8 @@ func (s *session) perform(now time.Time, a call.Action) {
 		s.ask(now, a)
 	case call.Stop:
 		s.attempt(a.Attempt).stop(now, a)
+	case call.Resume:
+		s.attempt(a.Attempt).resume(a.Why)
 	case call.Discard:
 		s.attempt(a.Attempt).discard(now, a.Why)
 	case call.Ring:
@@ -393,6 +395,7 @@ func (s *session) aim(at *attempt) {
 // answer sends the 200 to the caller.
 func (s *session) answer(now time.Time, at *attempt) {
 	s.winner = at
+	s.letGo(now, "")
 	if !s.caller.leg.MayAnswer() {
 		s.waits = true // RFC 3262 §3: the 2xx waits for the PRACK of a provisional with SDP
 		return
@@ -543,6 +546,7 @@ func (s *session) end(now time.Time, why string) {
 		return
 	}
 	s.over = true
+	s.letGo(now, why)
 	s.log.Info().Str("why", why).Dur("age_ms", now.Sub(s.began)).Msg("call over")
 	s.loop.s.count.active.Add(-1)
 	s.loop.s.cfg.Observer.CallOver(s.trunk.Name, s.match.Route.Name, !s.answeredAt.IsZero())
