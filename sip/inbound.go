@@ -119,6 +119,11 @@ func ofDialog(method string) bool {
 
 // onInvite is a new call, a repeat of one, or a stranger.
 func (l *loop) onInvite(now time.Time, m *wire.Message, f wire.Flow, r *routing, trunk *Trunk) {
+	if m.Via.Host == "" { // nobody who could be answered, or could cancel
+		l.s.count.garbage.Add(1)
+		return
+	}
+	complete(m)
 	key := serverKey(m, f)
 	flow := replyFlow(m, f)
 	var isNew bool
@@ -139,6 +144,16 @@ func (l *loop) onInvite(now time.Time, m *wire.Message, f wire.Flow, r *routing,
 	// RFC 3261 §17.2.1: the 100 goes at once, before anything is decided.
 	l.respond(now, key, 100, simpleReply(m, f.Remote, 100, "Trying", ""))
 	newSession(now, l, key, m, f, r, trunk)
+}
+
+// complete gives a salvaged INVITE what a room's parser will not do without.
+func complete(m *wire.Message) {
+	if m.From == "" {
+		m.From = "<sip:anonymous@anonymous.invalid>" // RFC 3261 §8.1.1.3
+	}
+	if m.To == "" {
+		m.To = "<" + m.URI + ">"
+	}
 }
 
 // refuse ends a new INVITE without a call.
