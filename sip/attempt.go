@@ -315,6 +315,9 @@ func (at *attempt) provisional(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	if !at.rang {
 		at.rang = true
+		if !at.stopped {
+			s.loop.called(now, at.ep.Name, health.CallRang, "")
+		}
 		s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Int("code", m.Status).Dur("after_ms", now.Sub(at.asked)).Msg("rings")
 	}
 	s.feed(now, call.Rang{Attempt: at.id, Code: m.Status, SDP: withSDP})
