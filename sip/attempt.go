@@ -361,7 +361,7 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 	if at.answered {
 		switch o.News {
 		case leg.Answered:
-			at.endFork(now, d, f)
+			at.endFork(now, d, m, f)
 		case leg.Repeated:
 			at.s.loop.send(f, d.ReAck(at.cseq))
 		case leg.Nothing, leg.Ringing, leg.Forked, leg.Done, leg.Refused:
@@ -686,6 +686,10 @@ func (at *attempt) ackNow(now time.Time, body, text []byte, ctype string) {
 		return
 	}
 	at.acked = true
+	if body == nil && s.lateOffer && at.answerMsg != nil {
+		body, ctype = l.noThanks(at.answerMsg, at.flow)
+		text = body
+	}
 	line := at.leg.Ack(at.cseq, text)
 	s.reach(now, &at.party, line, func(_ time.Time, flow wire.Flow, err error) {
 		if err != nil {
@@ -705,16 +709,32 @@ func (at *attempt) reack(f wire.Flow) {
 	at.s.loop.send(f, at.ack)
 }
 
+// noThanks is the answer to the offer in a 2xx that nobody wants: the ACK must carry one (RFC 3261 §13.2.1).
+func (l *loop) noThanks(m *wire.Message, f wire.Flow) (body []byte, ctype string) {
+	d := describe(m)
+	if !d.ok {
+		return nil, ""
+	}
+	if body = sdp.Refuse(d.text(), sessionID(l), f.Local.Addr()); body == nil {
+		return nil, ""
+	}
+	return body, "application/sdp"
+}
+
 // endFork ends a second dialog that a forking PBX answered with: ACK and BYE (RFC 3261 §13.2.2.4).
-func (at *attempt) endFork(now time.Time, d *leg.Leg, f wire.Flow) {
+func (at *attempt) endFork(now time.Time, d *leg.Leg, m *wire.Message, f wire.Flow) {
 	s, l := at.s, at.s.loop
+	body, ctype := []byte(nil), ""
+	if s.lateOffer {
+		body, ctype = l.noThanks(m, f)
+	}
 	fork := &party{leg: d, flow: f, ep: at.ep}
-	line := d.Ack(at.cseq, nil)
+	line := d.Ack(at.cseq, body)
 	s.reach(now, fork, line, func(_ time.Time, flow wire.Flow, err error) {
 		if err != nil {
 			flow = f
 		}
-		ack := l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, "", nil, nil)
+		ack := l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, ctype, body, nil)
 		d.KeepAck(at.cseq, ack)
 		l.send(flow, ack)
 	})
@@ -779,6 +799,7 @@ type remnant struct {
 	call uint64
 	part int
 	dlg  leg.Call // what a dialog of the INVITE begins with
+	late bool     // the INVITE had no offer
 	acks []tagAck
 
 	branch string // of the INVITE
@@ -816,12 +837,16 @@ func (r *remnant) end(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	p.leg.Response(now, legResponse(m))
 	tok := token{loop: l.n, call: r.call, part: r.part}
-	line = p.leg.Ack(line.CSeq, nil)
+	body, ctype := []byte(nil), ""
+	if r.late {
+		body, ctype = l.noThanks(m, f)
+	}
+	line = p.leg.Ack(line.CSeq, body)
 	flow := l.nextHop(p, line)
 	if flow.Proto.Stream() {
 		flow = f // the connection that it came by: nobody waits here for another
 	}
-	ack := l.build(p, line, flow, tok.branch(l.rnd), nil, "", nil, nil)
+	ack := l.build(p, line, flow, tok.branch(l.rnd), nil, ctype, body, nil)
 	r.acks = append(r.acks, tagAck{strings.Clone(m.ToTag), ack})
 	l.send(flow, ack)
 	if line, err = p.leg.Request("BYE", nil); err != nil {
@@ -852,7 +877,7 @@ func (at *attempt) leaveRemnant() {
 	}
 	uri := strings.Clone(at.uri) // not the message around it
 	r := &remnant{
-		l: l, call: at.s.id, part: int(at.id), branch: at.branch, flow: at.flow,
+		l: l, call: at.s.id, part: int(at.id), branch: at.branch, flow: at.flow, late: at.s.lateOffer,
 		dlg: leg.Call{
 			CallID: at.callID, LocalTag: at.tag, From: at.leg.Local, To: at.leg.Remote, CSeq: at.cseq, Target: uri, Routes: at.routes, Contact: at.leg.Contact,
 		},

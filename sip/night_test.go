@@ -157,3 +157,58 @@ func TestWhoWakesWhenNobodyElseIsHopedForIsNotTurnedAway(t *testing.T) {
 		})
 	})
 }
+
+func TestAnOfferThatNobodyWantsIsRefusedInTheAck(t *testing.T) {
+	refusal := func(t *testing.T, ack heard) {
+		t.Helper()
+		if !strings.Contains(string(ack.Body), "m=audio 0 RTP/AVP 8 101\r\n") || !strings.Contains(string(ack.raw), "\r\nContent-Type: application/sdp\r\n") {
+			t.Errorf("the 200 brought an offer: its ACK must answer it, with every stream refused (RFC 3261 §13.2.1):\n%s", ack.raw)
+		}
+	}
+	t.Run("too late", func(t *testing.T) {
+		onStage(t, nil, func(st *stage) {
+			room, standby := st.rooms["control-room"], st.rooms["standby-room"]
+			d := st.carrier.invite("sip:999@nines", "")
+			st.carrier.expect("100 INVITE")
+			m, n := room.expect("INVITE"), standby.expect("INVITE")
+			standby.replyBody(n, 200, "s", sdpOf(standby, 50000))
+			d.ack(st.carrier.expect("200 INVITE"), sdpOf(st.carrier, 40000))
+			standby.expect("ACK")
+			room.replyBody(m, 200, "r", sdpOf(room, 50000)) // the CANCEL could not go out yet
+			refusal(t, room.until("ACK", "INVITE"))
+			room.reply(room.expect("BYE"), 200, "")
+			d.bye(standby)
+			st.nothingLeft()
+		})
+	})
+	t.Run("the caller has left", func(t *testing.T) {
+		onStage(t, nil, func(st *stage) {
+			room := st.rooms["control-room"]
+			d := st.carrier.invite("sip:999@nines", "")
+			st.carrier.expect("100 INVITE")
+			m := room.expect("INVITE")
+			d.cancelled()
+			time.Sleep(40 * time.Second) // the call is forgotten
+			room.replyBody(m, 200, "r", sdpOf(room, 50000))
+			refusal(t, room.until("ACK", "INVITE"))
+			room.reply(room.expect("BYE"), 200, "")
+			st.nothingLeft()
+		})
+	})
+	t.Run("a fork", func(t *testing.T) {
+		onStage(t, nil, func(st *stage) {
+			room := st.rooms["control-room"]
+			d := st.carrier.invite("sip:999@nines", "")
+			st.carrier.expect("100 INVITE")
+			m := room.expect("INVITE")
+			room.replyBody(m, 200, "r", sdpOf(room, 50000))
+			d.ack(st.carrier.expect("200 INVITE"), sdpOf(st.carrier, 40000))
+			room.expect("ACK")
+			room.replyBody(m, 200, "other", sdpOf(room, 50002))
+			refusal(t, room.expect("ACK"))
+			room.reply(room.expect("BYE"), 200, "")
+			d.bye(room)
+			st.nothingLeft()
+		})
+	})
+}
