@@ -466,7 +466,8 @@ func (s *session) answer(now time.Time, at *attempt) {
 	s.winner = at
 	s.letGo(now, "")
 	if !s.caller.leg.MayAnswer() {
-		s.waits = true // RFC 3262 §3: the 2xx waits for the PRACK of a provisional with SDP
+		s.waits = true  // RFC 3262 §3: the 2xx waits for the PRACK of a provisional with SDP
+		at.confirm(now) // but who answered does not wait
 		return
 	}
 	s.waits = false
