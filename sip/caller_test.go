@@ -203,9 +203,7 @@ func newActorAt(t *testing.T, h *town.Host, port uint16) *actor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &actor{t: t, host: h, conn: conn, addr: addr, in: make(chan heard, 1000)}
-	go a.listen() // ends with close
-	return a
+	return cast(t, h, conn, addr, "UDP", nodeUDP)
 }
 
 func TestACancelWithoutCookieFindsItsInvite(t *testing.T) {
