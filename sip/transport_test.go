@@ -513,7 +513,7 @@ func TestWeAreCalledAtTheListenerOfTheAddressThatWeCallFrom(t *testing.T) {
 		room := st.rooms["control-room"]
 		m := room.expect("INVITE")
 		called := callee(room, m, "r")
-		if v, _ := m.Get("Contact"); !strings.Contains(v, nodeAddr+":50") || m.Via.Host != nodeAddr {
+		if v, _ := m.Get("Contact"); !strings.Contains(v, nodeAddr+":5060;") || m.Via.Host != nodeAddr || m.Via.Port != 5060 {
 			t.Errorf("Contact %q and Via %q; we called from %s", v, m.Via.Raw, nodeAddr)
 		}
 		room.replyBody(m, 200, "r", sdpOf(room, 50000))
