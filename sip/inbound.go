@@ -48,10 +48,10 @@ func (l *loop) onResponse(now time.Time, m *wire.Message, f wire.Flow) {
 		if needAck {
 			if a, ok := w.waiter.(acker); ok {
 				l.effects = l.txns.Ack(now, key, a.ackRefusal(m), l.effects)
-				l.apply(now)
 			}
 		}
-		w.response(now, m, f)
+		w.response(now, m, f) // before the transaction's end, which over TCP comes with the ACK, says that nothing more will
+		l.apply(now)
 	}
 }
 

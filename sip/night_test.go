@@ -236,3 +236,29 @@ func TestAStuckConnectionKeepsNobodyFromARoom(t *testing.T) {
 		st.nothingLeft()
 	})
 }
+
+func TestARefusalOverTCPIsFollowedAtOnce(t *testing.T) {
+	tcp := func(r *sip.Routing) { r.Endpoints[0].URI = "sip:10.0.1.1:5060;transport=tcp" }
+	for _, rings := range []bool{false, true} {
+		t.Run(fmt.Sprint("after ringing: ", rings), func(t *testing.T) {
+			onStage(t, tcp, func(st *stage) {
+				server, standby := newTCPActor(st.t, st.rooms["control-room"].host), st.rooms["standby-room"]
+				defer server.close()
+				time.Sleep(time.Minute) // it is up
+				d := st.place()
+				m := server.expect("INVITE")
+				if rings {
+					server.reply(m, 180, "r")
+					st.carrier.expect("180 INVITE")
+				}
+				began := time.Now()
+				server.reply(m, 486, "r")
+				server.expect("ACK")
+				n := standby.expect("INVITE")
+				within(t, "the next was asked", began, 0, atOnce)
+				st.win(d, standby, n)
+				st.nothingLeft()
+			})
+		})
+	}
+}
