@@ -6,7 +6,7 @@ SHELL := /bin/bash
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 1m
-NIGHT    ?= 2h
+FOR      ?= 1h
 SEED     ?=
 BENCH    ?=
 
@@ -39,8 +39,8 @@ soak: race ## what takes longer than ten minutes
 	$(call need,sipp,sip-tester)
 	go test -count=1 -tags soak -timeout 60m ./test/... ./internal/town/...
 
-simulate: ## nights in memory: NIGHT=2h goes on that long, SEED=n replays one
-	NINES_NIGHT=$(NIGHT) NINES_SEED=$(SEED) go test -count=1 -v -timeout 0 -run Night ./internal/town/...
+simulate: ## nights in memory: FOR=1h goes on that long, SEED=n replays one with the ladder of what failed
+	go test -count=1 -v -timeout 0 -run 'TestNight$$' ./internal/town/night -for=$(FOR) -seed=$(SEED)
 
 bench: ## the comparison with Kamailio + rtpengine: BENCH="-rate 300 -for 20s"
 	$(call need,sipp,sip-tester)

@@ -109,16 +109,24 @@ func (s *stage) checkCall(p *placed) {
 	if len(rec.Tags) > 1 {
 		s.failed(rec.ID, "the caller of %s saw %d To tags", rec.ID, len(rec.Tags))
 	}
+	st := s.story(p, rec)
+	if len(rec.Finals) == 0 && st.began.IsZero() && (rec.End == town.ByTransport || p.carrier.troubledIn(rec.Asked, rec.Ended)) {
+		return // its INVITE never came
+	}
 	if len(rec.Finals) != 1 {
 		s.failed(rec.ID, "the caller of %s heard %d finals: %v", rec.ID, len(rec.Finals), rec)
 		return
 	}
-	if p.class != emergency {
-		return
-	}
-	st := s.story(p, rec)
 	if st.began.IsZero() {
 		s.failed(rec.ID, "the caller of %s heard a final although no INVITE reached the node", rec.ID)
+		return
+	}
+	s.checkAsked(st)
+	s.checkHeard(st)
+	if p.class != emergency {
+		if code := rec.Finals[0]; code == 503 || code >= 600 && code != 603 {
+			s.failed(rec.ID, "the caller of %s was told %d", rec.ID, code)
+		}
 		return
 	}
 	switch code := rec.Finals[0]; {
@@ -137,6 +145,7 @@ type story struct {
 	rec    town.Record
 	file   file
 	began  time.Time // when the INVITE came to the node
+	left   time.Time // when the caller's CANCEL came to it
 	ended  time.Time // when the node first sent its final response, or the caller's CANCEL came
 	asked  []endpoint
 	legs   map[string]*legStory // by room
@@ -145,7 +154,8 @@ type story struct {
 
 // legStory is what went on between the node and one room.
 type legStory struct {
-	asked  time.Time // the first INVITE left
+	first  time.Time // the first INVITE left, whether it arrived or not
+	asked  time.Time // the first INVITE that arrived left
 	heard  time.Time // the first response above 100 came to the node
 	rang   time.Time // the first 18x that came
 	final  time.Time // the first final that came
@@ -160,6 +170,8 @@ func (s *stage) story(p *placed, rec town.Record) *story {
 			switch {
 			case r.method == "INVITE" && r.code == 0 && !r.toTag && st.began.IsZero() && r.fate == town.Delivered:
 				st.began = r.came
+			case r.method == "CANCEL" && r.code == 0 && st.left.IsZero() && r.fate == town.Delivered:
+				st.left = r.came
 			case r.method == "INVITE" && r.code >= 200 && r.cseq == 1 && (st.ended.IsZero() || r.sent.Before(st.ended)):
 				st.ended = r.sent
 			}
@@ -195,8 +207,11 @@ func (st *story) leg(s *stage, r *rung) {
 			l = &legStory{}
 			st.legs[room.name] = l
 		}
-		if r.method != "INVITE" {
+		if r.method != "INVITE" || r.cseq > 1 || r.code == 0 && r.toTag {
 			return
+		}
+		if out && r.code == 0 {
+			first(&l.first, r.sent)
 		}
 		if r.fate != town.Delivered {
 			l.lost++
@@ -224,6 +239,65 @@ func first(at *time.Time, t time.Time) {
 
 // may says whether the call may be sent to an endpoint at all (R9).
 func (st *story) may(e endpoint) bool { return !e.partner || !st.aid && st.strict }
+
+// checkAsked: nobody is asked after the caller's CANCEL (R8), and a call that came as mutual aid goes to no partner (R9).
+func (s *stage) checkAsked(st *story) {
+	for name, l := range st.legs {
+		if !st.left.IsZero() && l.asked.After(st.left) && l.first.After(st.left) {
+			s.failed(st.rec.ID, "%s was asked %v after the caller of %s had left", name, l.first.Sub(st.left), st.rec.ID)
+		}
+		if st.aid && s.room(name).partner && !l.first.IsZero() && !s.redirectedTo(name) {
+			s.failed(st.rec.ID, "%s, a partner, was asked for call %s, which came as mutual aid", name, st.rec.ID)
+		}
+	}
+}
+
+// redirectedTo says whether some room may have sent calls on to another.
+func (s *stage) redirectedTo(string) bool {
+	for _, f := range s.files {
+		for _, e := range f.file.endpoints {
+			if e.follow {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// checkHeard: who talks for a while over good wires hears the other.
+func (s *stage) checkHeard(st *story) {
+	if st.holds || st.rec.Answer.IsZero() || st.rec.End != town.ByUs && st.rec.End != town.ByPeer || s.plan.path.Loss > 0 {
+		return
+	}
+	for _, r := range s.rooms {
+		for _, far := range r.Records() {
+			if far.ID != st.rec.ID || far.Answer.IsZero() || far.End != town.ByUs && far.End != town.ByPeer || len(far.Reasons) > 0 {
+				continue // one with a Reason was told that somebody else had answered
+			}
+			from, to := later(far.Answer, st.rec.Answer), earlier(far.Ended, st.rec.Ended)
+			if to.Sub(from) < 3*time.Second || !r.reachableFrom(far.Asked, to) || st.carrier.troubledIn(st.rec.Asked, to) {
+				continue
+			}
+			if far.Voice.Heard == 0 || st.rec.Voice.Heard == 0 {
+				s.failed(st.rec.ID, "call %s talked to %s for %v, and they heard %d and %d packets", st.rec.ID, r.name, to.Sub(from), st.rec.Voice.Heard, far.Voice.Heard)
+			}
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
 
 // checkRefused: no emergency caller is refused while a room that would have answered could still be asked in time.
 func (s *stage) checkRefused(st *story) {
@@ -274,17 +348,17 @@ func (s *stage) checkPatience(st *story) {
 			continue
 		}
 		limit := answerIn + 500*time.Millisecond
-		others := false
+		known := true
 		for _, o := range st.asked {
 			if o.name == e.name {
 				continue
 			}
 			limit += max(st.file.patience, st.file.progress)
-			if l := st.legs[o.name]; l != nil && !l.rang.IsZero() {
-				others = true // it rang, so nobody else need be asked
-			}
+			held, ends := s.heldBy(st, o)
+			limit += held
+			known = known && ends
 		}
-		if others || e.partner && e.calls < 60 {
+		if !known || e.partner && e.calls < 60 {
 			continue
 		}
 		if waited > limit {
@@ -292,3 +366,26 @@ func (s *stage) checkPatience(st *story) {
 		}
 	}
 }
+
+// heldBy says how long the ringing of an endpoint may have kept others from being asked, and whether that had an end.
+func (s *stage) heldBy(st *story, e endpoint) (held time.Duration, ends bool) {
+	l := st.legs[e.name]
+	switch {
+	case l == nil || l.rang.IsZero():
+		return 0, true
+	case !l.final.IsZero() && l.final.Before(st.ended):
+		return max(l.final.Sub(l.rang), 0), true
+	case e.partner || st.rec.CancelSent:
+		return 0, false
+	}
+	r := s.room(e.name)
+	for _, t := range r.troubles {
+		if t.from.After(l.rang) && (t.to.IsZero() || t.to.After(st.ended)) { // it rang, then it died for good
+			return t.from.Sub(l.rang) + ringThenDie + st.file.every, true
+		}
+	}
+	return 0, false
+}
+
+// ringThenDie is how long it takes to find out that an own room has died while it rang: two probes, each with its timeout (R6).
+const ringThenDie = 3 * time.Second

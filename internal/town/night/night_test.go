@@ -2,10 +2,10 @@ package night
 
 import (
 	"flag"
-	"fmt"
 	"math/rand/v2"
-	"os"
+	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	seedFlag   = flag.Uint64("seed", 0, "play the night of this seed and show the calls that failed")
-	forFlag    = flag.Duration("for", 0, "how long to play nights; 0 is NINES_NIGHT, else 90s")
-	nightsFlag = flag.Int("nights", 0, "how many nights to play; 0 is as many as fit")
+	seedFlag   = flag.String("seed", "", "play the night of this seed and show the calls that failed")
+	forFlag    = flag.Duration("for", 0, "how long to play nights; 0 is 90s, with -short 3s")
+	nightsFlag = flag.Uint64("nights", 0, "how many nights to play at most; 0 is as many as fit")
 )
 
 // night plays one seed and reports what went wrong.
@@ -35,36 +35,58 @@ func night(t *testing.T, seed uint64, verbose bool) {
 
 // TestNight plays nights until its time is up.
 func TestNight(t *testing.T) {
-	if *seedFlag != 0 {
-		night(t, *seedFlag, true)
+	if seed := replayed(t); seed != 0 {
+		night(t, seed, true)
 		return
 	}
 	length := *forFlag
 	if length == 0 {
-		length, _ = time.ParseDuration(os.Getenv("NINES_NIGHT"))
-	}
-	switch {
-	case length != 0:
-	case testing.Short():
-		length = 5 * time.Second
-	default:
 		length = 90 * time.Second
+		if testing.Short() {
+			length = 3 * time.Second
+		}
 	}
 	base := rand.Uint64() >> 16
 	t.Logf("nights from seed %d on, for %v", base, length)
-	var played atomic.Int64
+	var next atomic.Uint64
 	end := time.Now().Add(length)
 	t.Run("of", func(t *testing.T) {
-		for worker := range 2 {
-			t.Run(fmt.Sprint(worker), func(t *testing.T) {
+		for worker := range runtime.GOMAXPROCS(0) {
+			t.Run(strconv.Itoa(worker), func(t *testing.T) {
 				t.Parallel()
-				for n := uint64(0); time.Now().Before(end) && (*nightsFlag == 0 || int(played.Load()) < *nightsFlag); n++ {
-					seed := base + 2*n + uint64(worker)
-					t.Run(fmt.Sprint(seed), func(t *testing.T) { night(t, seed, false) })
-					played.Add(1)
+				for time.Now().Before(end) {
+					n := next.Add(1)
+					if *nightsFlag != 0 && n > *nightsFlag {
+						return
+					}
+					night(t, base+n, false)
 				}
 			})
 		}
 	})
-	t.Logf("%d nights", played.Load())
+	t.Logf("%d nights", next.Load())
+}
+
+// replayed is the seed of a night to be played again; 0: play new ones.
+func replayed(t *testing.T) uint64 {
+	t.Helper()
+	if *seedFlag == "" {
+		return 0
+	}
+	seed, err := strconv.ParseUint(*seedFlag, 10, 64)
+	if err != nil {
+		t.Fatalf("-seed: %v", err)
+	}
+	return seed
+}
+
+// TestSeedsThatFailedOnce plays the nights that found something.
+func TestSeedsThatFailedOnce(t *testing.T) {
+	for _, tt := range seeds {
+		t.Run(strconv.FormatUint(tt.seed, 10), func(t *testing.T) {
+			t.Parallel()
+			t.Log(tt.found)
+			night(t, tt.seed, true)
+		})
+	}
 }

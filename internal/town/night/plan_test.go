@@ -67,6 +67,7 @@ type order struct {
 	second bool // it is on no route
 	dial   town.Dial
 	stays  bool // the caller waits for an answer, however long that takes
+	holds  bool // the caller puts it on hold, at some time
 }
 
 func (p *plan) addrs() []netip.AddrPort {
@@ -179,7 +180,7 @@ func (p *plan) order(rng *rand.Rand, i int, at time.Duration) {
 		o.stays = true
 	}
 	var made *placed
-	p.add(at, fmt.Sprintf("%s calls %s (%+v)", p.carriers[who].name, o.number, o.dial), func(s *stage) { made = s.place(who, o) })
+	p.add(at, o.words(p.carriers[who].name), func(s *stage) { made = s.place(who, o) })
 	after := func(say string, do func(c *town.Call)) {
 		p.add(at+between(rng, time.Millisecond, 14*time.Second), say, func(*stage) {
 			if made != nil {
@@ -188,6 +189,7 @@ func (p *plan) order(rng *rand.Rand, i int, at time.Duration) {
 		})
 	}
 	if rng.IntN(5) == 0 {
+		o.holds = true
 		after("the caller puts the call on hold", func(c *town.Call) { c.Reinvite("inactive") })
 		after("the caller takes it back", func(c *town.Call) { c.Reinvite("sendrecv") })
 	}
@@ -206,6 +208,21 @@ func (p *plan) order(rng *rand.Rand, i int, at time.Duration) {
 			c.Clear()
 		})
 	}
+}
+
+// words says what kind of call it is.
+func (o order) words(who string) string {
+	d := o.dial
+	text := fmt.Sprintf("%s calls %s as %s", who, d.URI, d.From)
+	for _, x := range []struct {
+		is   bool
+		word string
+	}{{d.TCP, "TCP"}, {d.Late, "without offer"}, {d.Prack, "100rel"}, {d.CancelAfter > 0, "leaves after " + d.CancelAfter.String()}, {d.TalkFor > 0, "talks for " + d.TalkFor.String()}} {
+		if x.is {
+			text += ", " + x.word
+		}
+	}
+	return text
 }
 
 // place places a call.
@@ -257,6 +274,20 @@ func (p *plan) troubles(rng *rand.Rand, length time.Duration) {
 		for at := between(rng, 0, calm); at < length; at += between(rng, calm/2, calm*2) {
 			end := at + between(rng, 100*time.Millisecond, 14*time.Second)
 			p.trouble(rng, i, r, at, end)
+			at = end
+		}
+	}
+	for i, c := range p.carriers {
+		for at := between(rng, 0, 4*calm); at < length; at += between(rng, calm, 4*calm) {
+			end := at + between(rng, 100*time.Millisecond, 8*time.Second)
+			p.add(at, c.name+" is cut off", func(s *stage) {
+				s.net.Between(s.host, s.carriers[i].host, town.Path{Cut: true})
+				s.carriers[i].troubles = append(s.carriers[i].troubles, trouble{from: time.Now()})
+			})
+			p.add(end, c.name+" is back", func(s *stage) {
+				s.net.Usual(s.host, s.carriers[i].host)
+				s.carriers[i].troubles[len(s.carriers[i].troubles)-1].to = time.Now()
+			})
 			at = end
 		}
 	}

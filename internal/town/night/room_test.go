@@ -233,14 +233,14 @@ func (r *room) able(from, to time.Time) bool {
 	return false
 }
 
-// deadThrough says since when a room could not be reached, if it could not be at a time nor at any later time up to another.
-func (r *room) deadThrough(at, to time.Time) (since time.Time, dead bool) {
-	for _, s := range r.troubles {
-		if !s.from.After(at) && (s.to.IsZero() || s.to.After(to)) {
-			return s.from, true
+// reachableFrom says whether the room could be reached from one instant to another without a break.
+func (r *room) reachableFrom(from, to time.Time) bool {
+	for _, t := range r.troubles {
+		if t.from.Before(to) && (t.to.IsZero() || t.to.After(from)) {
+			return false
 		}
 	}
-	return time.Time{}, false
+	return true
 }
 
 // repair makes the room well, whatever happened to it. Its mood stays.

@@ -46,12 +46,23 @@ type filed struct {
 // carrier is a phone that calls us.
 type carrier struct {
 	*town.Phone
-	name  string
-	host  *town.Host
-	aid   bool
-	via   netip.AddrPort // where it sends its calls
-	calls []*placed
-	bad   bool // its own process died, so that its view of its calls is worth nothing
+	name     string
+	host     *town.Host
+	aid      bool
+	via      netip.AddrPort // where it sends its calls
+	calls    []*placed
+	troubles []trouble
+	bad      bool // its own process died, so that its view of its calls is worth nothing
+}
+
+// troubledIn says whether the wires to it were cut at some time between two.
+func (c *carrier) troubledIn(from, to time.Time) bool {
+	for _, t := range c.troubles {
+		if t.from.Before(to) && (t.to.IsZero() || t.to.After(from)) {
+			return true
+		}
+	}
+	return false
 }
 
 // placed is one call of the night.
@@ -156,6 +167,11 @@ func (s *stage) morning() {
 	}
 	for _, c := range s.carriers {
 		s.net.Usual(s.host, c.host)
+		for i := range c.troubles {
+			if c.troubles[i].to.IsZero() {
+				c.troubles[i].to = time.Now()
+			}
+		}
 	}
 	s.net.Everywhere(town.Path{Delay: 5 * time.Millisecond})
 	time.Sleep(3 * time.Second)

@@ -36,7 +36,7 @@ type rung struct {
 	method     string // of a request, or what a response answers
 	code       int    // of a response
 	cseq       uint32
-	toTag      bool // of a request: it is inside a dialog
+	toTag      bool // it is inside a dialog; of a request
 	talk       string
 }
 
