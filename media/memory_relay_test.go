@@ -199,6 +199,27 @@ func TestWhoSendsToAFreePortIsNotHeardInTheNextCall(t *testing.T) {
 	})
 }
 
+// TestTheNegotiatedSourceWinsOverALock: a room's packets for a call that was over were held up, came first, and were locked onto for a whole call.
+func TestTheNegotiatedSourceWinsOverALock(t *testing.T) {
+	inMemory(t, Config{}, func(t *testing.T, r *Relay, m *memory) {
+		a, b := reserve(t, r, lo, 1), reserve(t, r, lo, 1)
+		caller, room, old := far(t, m, "10.0.0.1:4000"), far(t, m, "10.9.0.1:5000"), far(t, m, "10.9.0.1:5002")
+		a.Expect(0, Remote{RTP: caller.addr})
+		b.Expect(0, Remote{RTP: room.addr, Symmetric: true})
+		r.Join(a, b)
+		port, _ := b.Local(0)
+		old.send(port, "old")
+		room.send(port, "new")
+		old.send(port, "old again")
+		synctest.Wait()
+		for _, want := range []string{"old", "new", ""} {
+			if got := string(caller.got()); got != want {
+				t.Errorf("the caller heard %q, want %q", got, want)
+			}
+		}
+	})
+}
+
 func TestReleasedPortsRest(t *testing.T) {
 	inMemory(t, Config{PortMin: 100, PortMax: 105, Spare: 1}, func(t *testing.T, r *Relay, _ *memory) {
 		first := reserve(t, r, lo, 1)

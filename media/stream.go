@@ -67,6 +67,7 @@ func (p *port) stray(src netip.AddrPort, packet []byte) {
 // peer is a far end. It never changes: a new answer or a lock puts another in its place.
 type peer struct {
 	at    netip.AddrPort // where packets go and, unless it may move, the only source they come from
+	told  netip.AddrPort // the negotiated address: who comes from there is the right one, whatever a symmetric far end was locked to
 	dest  sockaddr       // at, as the kernel wants it
 	free  bool           // Symmetric and nobody has come yet: any port of this host
 	from  []netip.Prefix // networks it may move to
@@ -122,7 +123,7 @@ func (st *stream) expect(to Remote, now time.Duration) {
 			continue
 		}
 		st.halves[i].peer.Store(&peer{
-			at: at, dest: destination(at), free: to.Symmetric, from: st.remote.From, host: at.Addr(), since: now, clock: to.Clock,
+			at: at, told: at, dest: destination(at), free: to.Symmetric, from: st.remote.From, host: at.Addr(), since: now, clock: to.Clock,
 		})
 	}
 }
@@ -148,6 +149,8 @@ func (h *half) accept(src netip.AddrPort, packet []byte, now time.Duration) bool
 			return h.lock(p, src, now)
 		}
 		return true
+	case src == p.told && len(p.from) == 0:
+		return h.lock(p, src, now)
 	case h.was[0].sent(src, packet), h.was[1].sent(src, packet):
 		return false
 	case p.free && src.Addr() == p.host:
