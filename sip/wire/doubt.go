@@ -1,6 +1,6 @@
 package wire
 
-// maxDoubted is how many connections to one peer are kept that may be stuck. A peer that takes connections and says nothing gets no more of them.
+// maxDoubted is how many connections to one peer may be doubted. If the third is silent as well it is the peer that says nothing, not the connection.
 const maxDoubted = 2
 
 // Doubt says that a request on a connection got no response in time. It may be stuck: while packets were lost TCP waited longer and longer, and what is
@@ -8,23 +8,18 @@ const maxDoubted = 2
 // old one, which lives on: what was sent by it may still be answered by it.
 func (s *Stack) Doubt(f Flow) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	st := s.streams[f.Conn]
-	var oldest *stream
-	if st != nil && !st.doubted.Swap(true) {
-		doubted := 0
-		for _, o := range s.peers[peer{f.Proto, f.Remote}] {
-			if o.doubted.Load() {
-				if doubted++; oldest == nil {
-					oldest = o
-				}
-			}
-		}
-		if doubted <= maxDoubted {
-			oldest = nil
+	if st == nil {
+		return
+	}
+	doubted := 0
+	for _, o := range s.peers[peer{f.Proto, f.Remote}] {
+		if o.doubted.Load() {
+			doubted++
 		}
 	}
-	s.mu.Unlock()
-	if oldest != nil {
-		oldest.fail(ErrStuck)
+	if doubted < maxDoubted {
+		st.doubted.Store(true)
 	}
 }
