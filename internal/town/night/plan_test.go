@@ -249,7 +249,7 @@ func (p *plan) moods(rng *rand.Rand, length time.Duration) {
 			})
 			if m.kind == freezes || m.kind == dies {
 				end := at + between(rng, 4*time.Second, 14*time.Second)
-				for _, at := range []time.Duration{end, end + 3*time.Second} { // a call that came just before the first may take it down again
+				for _, at := range []time.Duration{end, end + 3*time.Second, end + 6*time.Second} { // a call that came just before the first may take it down again
 					p.add(at, p.rooms[i].name+" is repaired", func(s *stage) { s.rooms[i].repair() })
 				}
 			}

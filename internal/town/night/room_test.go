@@ -151,8 +151,10 @@ type room struct {
 	frozen bool
 	power  town.Power
 	cut    bool
-	lied   bool   // it answered OPTIONS otherwise than calls, at some time
-	spans  []span // when it was able, up to now
+	trap   time.Time // until when a call of before may take it down
+	wary   bool      // and nobody has repaired it since
+	lied   bool      // it answered OPTIONS otherwise than calls, at some time
+	spans  []span    // when it was able, up to now
 
 	troubles []trouble
 }
@@ -175,6 +177,7 @@ func newRoom(s *stage, h *town.Host, p roomPlan, seed uint64) *room {
 
 // feels changes the room's mood.
 func (r *room) feels(m mood) {
+	r.leave()
 	r.mood = m
 	if m.kind == moody {
 		r.Script(func(*town.Message) town.Behaviour {
@@ -190,12 +193,19 @@ func (r *room) feels(m mood) {
 	r.note()
 }
 
+// leave is the end of a mood. One that takes the room down does so for the calls that ring yet.
+func (r *room) leave() {
+	if r.mood.kind == freezes || r.mood.kind == dies {
+		r.trap, r.wary = time.Now().Add(2900*time.Millisecond), true
+	}
+}
+
 // note keeps the history of what the room was able to do. It is called after every change.
 func (r *room) note() {
 	now := time.Now()
 	n := len(r.spans)
 	open := n > 0 && r.spans[n-1].to.IsZero()
-	able := r.reachable() && r.mood.able()
+	able := r.reachable() && r.mood.able() && !r.wary
 	switch {
 	case able && !open:
 		r.spans = append(r.spans, span{from: now})
@@ -252,6 +262,10 @@ func (r *room) repair() {
 	r.host.Power(town.On)
 	r.stage.net.Usual(r.stage.host, r.host)
 	r.down, r.frozen, r.power, r.cut = false, false, town.On, false
+	r.leave()
+	if !time.Now().Before(r.trap) {
+		r.wary = false
+	}
 	if r.mood.kind == freezes || r.mood.kind == dies {
 		r.mood.kind = ringsOn // until the next mood
 		r.Script(town.Always(r.mood.script()))
