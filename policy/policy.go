@@ -75,6 +75,7 @@ type Route struct {
 	Overlap           bool          // false: move on instead of asking as well
 	Overflow          bool          // overflow_to_partners: full own rooms are reason enough to ask partners before them
 	EarlyMedia        bool          // early_media: first
+	NoRescue          bool          // rescue: off
 	Aid               bool          // calls on this route came as mutual aid
 }
 
@@ -138,6 +139,7 @@ type Plan struct {
 	RingingToPartners time.Duration // 0 means never
 	Overlap           bool
 	EarlyMedia        bool
+	Rescue            bool // a talking call that loses its endpoint is moved to another (R21)
 	GiveUp            time.Duration
 	Why               string // what shaped the plan besides health and slots (R9), in plain words; empty when nothing did
 }
