@@ -52,7 +52,7 @@ type (
 		Side Side
 		Why  string
 	}
-	// Check sends an in-dialog OPTIONS to the endpoint that talks; the driver says Checked.
+	// Check sends an in-dialog OPTIONS to the endpoint that talks; the driver says Checked, whatever becomes of it. One is out at a time.
 	Check struct{}
 	// Rescuing says that the endpoint that talks is lost and somebody else is being asked; the caller hears what the route says. It is said once for each
 	// loss. Witnesses are the sentences that speak for it, with their times.
@@ -65,7 +65,7 @@ type (
 	// Replace puts this attempt in the place of the lost endpoint: the relay is aimed at it, and the caller is re-INVITEd if codec, direction, crypto,
 	// payload numbers or ptime must change (R21).
 	Replace struct{ Attempt AttemptID }
-	// Abandon ends the leg of an endpoint that was lost: BYE, for what it is worth. Its own BYE, if it comes, touches nothing.
+	// Abandon ends the leg of an endpoint that was lost: BYE, for what it is worth, unless its own BYE has come before. That one touches nothing.
 	Abandon struct {
 		Attempt AttemptID
 		Why     string

@@ -74,6 +74,7 @@ const (
 	PhaseAnswered              // the caller has our 200, we don't have its ACK
 	PhaseTalking               // confirmed
 	PhaseOver                  // ended
+	PhaseRescuing              // its endpoint is lost, others are asked
 )
 
 // Call is the fate of one call. It is plain data: encoding/json writes it down and reads it back, and the copy goes on where the first one stood.

@@ -63,8 +63,16 @@ type (
 	// NeverAcked says that the caller did not ACK our 2xx within 64·T1.
 	NeverAcked struct{}
 	// HungUp is a BYE from one side of a talking call; the driver has answered it.
-	HungUp struct{ Side Side }
-	// Lost says that one side of a talking call is gone without a BYE (R44: the caller's leg; a refused ACK or session).
+	HungUp struct {
+		Side Side
+		// Attempt is whose BYE it is, where Side is Callee; 0 means whoever is bound to the caller. From anybody else it touches nothing.
+		Attempt AttemptID
+		// Suspicious says that the BYE may come from a dying endpoint and that the driver probes it (R23). It counts only where Side is Callee and the
+		// plan says RescueBye: then the caller's BYE is withheld until Condemned, or until this event comes again and is not suspicious.
+		Suspicious bool
+	}
+	// Lost says that one side of a talking call is gone without a BYE (R44: the caller's leg; a refused ACK or session). A callee that is gone is no
+	// end where the plan says Rescue: it is one dead request in its dialog, and R20 wants a second witness.
 	Lost struct{ Side Side }
 	// Hushed says that the media of the endpoint that talks has stopped (R20 a): no packet since Since although SDP lets it send and packets still
 	// arrive from somebody else, or an ICMP error came back from its media port. The driver says it again when ICMP comes after mere silence.
@@ -72,7 +80,8 @@ type (
 		Since time.Time // its last packet; zero if there never was one
 		ICMP  bool
 	}
-	// Voiced says that a packet of the endpoint that talks has come again.
+	// Voiced says that a packet of the endpoint that talks has come again, after Hushed or while Muted; it is said before the Checked of the Check that
+	// was out when the packet came.
 	Voiced struct{}
 	// Muted says whether SDP tells the endpoint that talks not to send (hold, recvonly, inactive, 0.0.0.0): then its silence is no witness.
 	Muted struct{ On bool }
@@ -88,7 +97,8 @@ type (
 		On  bool
 		Why string
 	}
-	// Voided says that we ourselves were late or cut off: no witness of before Until counts (R13).
+	// Voided says that we ourselves were late or cut off: no witness of before Until counts (R13). It is said before whatever came in meanwhile. Where
+	// a condemnation still holds after Until the driver says it again; silence that lasts is dated anew by the call.
 	Voided struct{ Until time.Time }
 	// Tick says that Wake has come.
 	Tick struct{}

@@ -140,6 +140,7 @@ type Plan struct {
 	Overlap           bool
 	EarlyMedia        bool
 	Rescue            bool // a talking call that loses its endpoint is moved to another (R21)
+	RescueBye         bool // a suspicious BYE may be the loss of the endpoint (R23); needs Rescue
 	GiveUp            time.Duration
 	Why               string // what shaped the plan besides health and slots (R9), in plain words; empty when nothing did
 }
