@@ -29,7 +29,7 @@ func (n *Node) Status() console.Status {
 		Media:   console.MediaStatus{Streams: m.InUse, Packets: m.Packets, Bytes: m.Bytes, Dropped: map[string]uint64{"foreign": m.Foreign, "unaimed": m.NoPeer, "send": m.Failed}},
 		Notices: append([]string(nil), notices...),
 		SIP: console.SIPStatus{
-			Received: c.Wire.Received, Sent: c.Wire.Sent, Salvaged: c.Malformed, Connections: int(c.Wire.StreamsOpen),
+			Received: c.Wire.Received, Sent: c.Wire.Sent, Salvaged: c.Malformed, Retransmissions: c.Resent, Repeats: c.Repeats, Connections: int(c.Wire.StreamsOpen),
 			Dropped: map[string]uint64{
 				"garbage": c.Garbage + c.Wire.Garbage, "unknown_source": c.Unknown + c.Wire.NotAccepted, "too_large": c.Wire.TooLarge,
 				"stray": c.Stray, "queue_full": c.Overflow,
@@ -58,6 +58,9 @@ func (n *Node) Status() console.Status {
 	st.Calls.Ringing = max(int(c.Active-c.Talking), 0)
 	if c.NoPorts > 0 {
 		st.Notices = append(st.Notices, fmt.Sprintf("%d times there was no media port for a call, and its audio went past us: widen media.ports", c.NoPorts))
+	}
+	if c.UnknownInvites > 0 {
+		st.Notices = append(st.Notices, fmt.Sprintf("%d INVITEs came from sources that are on no trunk: scanners, or a carrier's new address (the log names it)", c.UnknownInvites))
 	}
 	if c.Panics > 0 {
 		st.Notices = append(st.Notices, fmt.Sprintf("%d messages or timers met a fault of ours; the log has the details", c.Panics))

@@ -10,7 +10,7 @@ type Status struct {
 	Since          time.Time        `json:"since"` // when this process started to take calls
 	UptimeSeconds  int64            `json:"uptime_seconds"`
 	Ready          bool             `json:"ready"`
-	NotReady       string           `json:"not_ready,omitempty"` // why no calls are taken, or were refused at the door
+	NotReady       string           `json:"not_ready,omitempty"` // why no more calls should be sent here
 	FastPath       string           `json:"fast_path"`           // kernel or userspace: where packets are relayed (R31)
 	FastPathReason string           `json:"fast_path_reason,omitempty"`
 	Listen         []string         `json:"listen"` // where calls are taken, as bound

@@ -15,7 +15,7 @@ func (s *Status) WriteText(w io.Writer, now time.Time) error {
 	p := &printer{w: w}
 	state := "takes calls"
 	if !s.Ready {
-		state = "TAKES NO CALLS: " + s.NotReady
+		state = "ENDING: " + s.NotReady
 	}
 	p.line("%s  %s  (nines %s, up %s, media in %s)", s.Name, state, s.Version.Version, short(time.Duration(s.UptimeSeconds)*time.Second), s.FastPath)
 	for _, n := range s.Notices {

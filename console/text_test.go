@@ -41,7 +41,7 @@ func TestANodeThatTakesNoCallsSaysSoFirst(t *testing.T) {
 	if err := status.WriteText(&b, exampleNow()); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.SplitN(b.String(), "\n", 2)[0], "west-mercia  TAKES NO CALLS: draining  (nines v0.1.0, up 3h, media in userspace)"; got != want {
+	if got, want := strings.SplitN(b.String(), "\n", 2)[0], "west-mercia  ENDING: draining  (nines v0.1.0, up 3h, media in userspace)"; got != want {
 		t.Errorf("first line %q, want %q", got, want)
 	}
 }

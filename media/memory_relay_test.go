@@ -96,6 +96,73 @@ func TestASourceMayMoveWithinItsNetworksAfterSilence(t *testing.T) {
 	})
 }
 
+// TestAFarEndThatMissedItsByeIsNotHeardInAnotherCall: a night in memory found a room whose BYE was lost. It went on sending, its old port came to serve
+// another call with the same room, and two callers heard each other's call-taker.
+func TestAFarEndThatMissedItsByeIsNotHeardInAnotherCall(t *testing.T) {
+	packet := func(ssrc byte, seq byte) string {
+		return string([]byte{0x80, 8, 0, seq, 0, 0, 0, 0, 0, 0, 0, ssrc, 'x'})
+	}
+	report := func(ssrc byte) string { return string([]byte{0x80, 200, 0, 2, 0, 0, 0, ssrc, 0, 0, 0, 0}) }
+	moves := map[string]Remote{
+		"symmetric":  {Symmetric: true},
+		"media_from": {From: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/24")}},
+	}
+	for name, to := range moves {
+		t.Run(name, func(t *testing.T) {
+			inMemory(t, Config{PortMin: 100, PortMax: 103, Spare: 1}, func(t *testing.T, r *Relay, m *memory) {
+				caller, old, now := far(t, m, "10.0.0.1:4000"), far(t, m, "10.9.0.1:5000"), far(t, m, "10.9.0.1:5002")
+				oldRTCP := far(t, m, "10.9.0.1:5001")
+				talk := func(room *memoryConn) (b *Side, port, control uint16) {
+					a, b := reserve(t, r, lo, 1), reserve(t, r, lo, 1)
+					a.Expect(0, Remote{RTP: caller.addr})
+					to.RTP, to.RTCP = room.addr, netip.AddrPortFrom(room.addr.Addr(), room.addr.Port()+1)
+					b.Expect(0, to)
+					r.Join(a, b)
+					t.Cleanup(a.Release)
+					port, control = b.Local(0)
+					return b, port, control
+				}
+				b, port, control := talk(old)
+				for seq := range byte(3) {
+					old.send(port, packet(1, seq))
+				}
+				oldRTCP.send(control, report(1))
+				synctest.Wait()
+				for i := range 3 {
+					if got := caller.got(); len(got) == 0 {
+						t.Fatalf("the first call heard %d packets, want 3", i)
+					}
+				}
+				b.mate.Release()
+				b.Release()
+				time.Sleep(Quarantine)
+				next, port2, control2 := talk(now)
+				for port2 != port { // two pairs, in either order
+					next.mate.Release()
+					next.Release()
+					time.Sleep(Quarantine)
+					next, port2, control2 = talk(now)
+				}
+				time.Sleep(relockAfter)
+				old.send(port2, packet(1, 3)) // it has not heard that its call is over
+				oldRTCP.send(control2, report(1))
+				synctest.Wait()
+				if got := caller.got(); len(got) > 0 {
+					t.Errorf("the next call heard %q of the call before", got)
+				}
+				now.send(port2, packet(2, 0))
+				synctest.Wait()
+				if got := caller.got(); string(got) != packet(2, 0) {
+					t.Errorf("the next call heard %q, want its own room", got)
+				}
+				if s := next.Stats(nil)[0]; s.Foreign != 2 {
+					t.Errorf("%d packets were foreign, want the two of the call before", s.Foreign)
+				}
+			})
+		})
+	}
+}
+
 func TestReleasedPortsRest(t *testing.T) {
 	inMemory(t, Config{PortMin: 100, PortMax: 105, Spare: 1}, func(t *testing.T, r *Relay, _ *memory) {
 		first := reserve(t, r, lo, 1)

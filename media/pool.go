@@ -30,6 +30,7 @@ type port struct {
 	kind   int
 	pair   *pair
 	stream atomic.Pointer[stream] // whose packets arrive here; nil while the port is free
+	was    leftover               // of the call before; Relay.mu guards it
 	fd     int                    // the kernel's socket
 	lane   lane                   // the kernel's second socket, when there is one
 	conn   net.PacketConn         // the Network's socket

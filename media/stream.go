@@ -1,6 +1,7 @@
 package media
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"sync"
@@ -24,8 +25,28 @@ type stream struct {
 // half is the RTP or the RTCP part of a stream.
 type half struct {
 	peer  atomic.Pointer[peer] // nil: nothing is accepted and nothing is sent
+	was   leftover             // who sent to the port in the call before
 	mu    sync.Mutex           // guards tally; held for nanoseconds
 	tally tally
+}
+
+// leftover is a far end that does not know that its call is over, because our BYE was lost, and goes on sending to a port that serves another call by
+// now. It is told from a far end that has moved by its SSRC: to take one for the other would let two strangers hear each other.
+type leftover struct {
+	at   netip.AddrPort // zero: nobody
+	ssrc uint32
+}
+
+// sent says whether a packet is the leftover's.
+func (l leftover) sent(src netip.AddrPort, packet []byte) bool {
+	if src != l.at || len(packet) < headerLen || packet[0]>>6 != rtpVersion {
+		return false
+	}
+	at := 8
+	if isRTCP(packet) {
+		at = 4
+	}
+	return binary.BigEndian.Uint32(packet[at:]) == l.ssrc
 }
 
 // peer is a far end. It never changes: a new answer or a lock puts another in its place.
@@ -43,6 +64,7 @@ type peer struct {
 func newStream(p *pair) *stream {
 	st := &stream{pair: p}
 	for i := range p.ports {
+		st.halves[i].was = p.ports[i].was
 		p.ports[i].stream.Store(st)
 	}
 	return st
@@ -50,7 +72,11 @@ func newStream(p *pair) *stream {
 
 // part takes the ports away again: nothing is accepted any more and nothing sent.
 func (st *stream) part() {
+	source := st.halves[rtp].read()
 	for i := range st.halves {
+		if p := st.halves[i].peer.Load(); p != nil && source.known {
+			st.pair.ports[i].was = leftover{p.at, source.ssrc}
+		}
 		st.halves[i].peer.Store(nil)
 		st.pair.ports[i].stream.Store(nil)
 	}
@@ -94,7 +120,7 @@ func plain(a netip.AddrPort) netip.AddrPort {
 
 // accept says whether a packet from src belongs to this half, and remembers a source that may move.
 // Only the packet loop calls it, with the half's lock held.
-func (h *half) accept(src netip.AddrPort, now time.Duration) bool {
+func (h *half) accept(src netip.AddrPort, packet []byte, now time.Duration) bool {
 	p := h.peer.Load()
 	switch {
 	case p == nil:
@@ -104,6 +130,8 @@ func (h *half) accept(src netip.AddrPort, now time.Duration) bool {
 			return h.lock(p, src, now)
 		}
 		return true
+	case h.was.sent(src, packet):
+		return false
 	case p.free && src.Addr() == p.host:
 		return h.lock(p, src, now)
 	case len(p.from) > 0 && now-max(p.since, h.tally.last) >= relockAfter && p.allows(src.Addr()):
@@ -143,7 +171,7 @@ func (r *Relay) arrived(p *port, src netip.AddrPort, packet []byte, now time.Dur
 	control := p.kind == rtcp || st.mux.Load() && isRTCP(packet)
 	h := &st.halves[p.kind]
 	h.mu.Lock()
-	if !h.accept(src, now) {
+	if !h.accept(src, packet, now) {
 		h.tally.foreign++
 		h.mu.Unlock()
 		r.counts.foreign.Add(1)

@@ -1,7 +1,10 @@
 package sip
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,8 +46,8 @@ type attempt struct {
 	released bool
 	reported bool // its silence has been told to health
 
-	dialogs   []*leg.Leg    // one per To tag; leg is the one that counts
-	earlyMsg  *wire.Message // the first provisional with SDP
+	dialogs   []*leg.Leg      // one per To tag; leg is the one that counts
+	earlyMsgs []*wire.Message // the first provisional with SDP of each dialog
 	answered  bool
 	answerMsg *wire.Message // its 2xx; nil once it is not needed any more
 	acked     bool          // our ACK to it went out, or waits for a connection
@@ -60,7 +63,6 @@ const connectLimit = 200 * time.Millisecond
 func (s *session) ask(now time.Time, a call.Ask) {
 	at := &attempt{s: s, id: a.Attempt, ask: a, asked: now}
 	at.ep = s.routing.byName[a.Endpoint]
-	s.reportSilence(now, a)
 	s.attempts = append(s.attempts, at)
 	if at.ep == nil {
 		at.final = true
@@ -71,12 +73,11 @@ func (s *session) ask(now time.Time, a call.Ask) {
 		return
 	}
 	s.log.Info().Str("endpoint", string(a.Endpoint)).Int("attempt", int(a.Attempt)).Str("why", a.Why).Msg("asking")
-	target, ok := at.target()
+	proto, target, ok := at.target()
 	if !ok {
 		at.fail(now, call.NoAddress, 0)
 		return
 	}
-	proto := at.ep.proto
 	if !proto.Stream() {
 		flow, ok := s.loop.s.stack.UDPFlow(target)
 		if !ok {
@@ -126,20 +127,25 @@ func (s *session) ticket(name policy.EndpointName) policy.Ticket {
 	return 0
 }
 
-// target is where the INVITE goes: a followed contact, or the endpoint's first address.
-func (at *attempt) target() (netip.AddrPort, bool) {
+// target is where the INVITE goes: a followed contact, or the endpoint's first address. A contact whose host is a name goes to the endpoint, which
+// knows it.
+func (at *attempt) target() (wire.Proto, netip.AddrPort, bool) {
 	if at.ask.Target != "" {
 		if u, ok := wire.ParseURI(at.ask.Target); ok {
 			if a, err := netip.ParseAddr(u.Host); err == nil {
-				return netip.AddrPortFrom(a, portOr(u.Port, 5060)), true
+				proto := u.Transport()
+				if proto == 0 {
+					proto = wire.UDP
+				}
+				return proto, netip.AddrPortFrom(a, portOr(u.Port, 5060)), true
 			}
 		}
 	}
 	ts := at.s.loop.s.names.targets(at.ep)
 	if len(ts) == 0 {
-		return netip.AddrPort{}, false
+		return 0, netip.AddrPort{}, false
 	}
-	return ts[0], true
+	return at.ep.proto, ts[0], true
 }
 
 func portOr(p, otherwise uint16) uint16 {
@@ -294,9 +300,7 @@ func (at *attempt) provisional(now time.Time, m *wire.Message, f wire.Flow) {
 	s := at.s
 	withSDP := false
 	if s.offer.ok && describe(m).ok {
-		if at.earlyMsg == nil {
-			at.earlyMsg = m
-		}
+		at.keepEarly(m)
 		withSDP = true
 	}
 	if !at.rang {
@@ -353,7 +357,7 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	s := at.s
 	if f.Proto.Stream() {
-		at.flow = f // RFC 3261 §18.2.2: it may have come by a new connection, because the one that we asked by is gone
+		at.flow, at.dead = f, false // RFC 3261 §18.2.2: it may have come by a new connection, because the one that we asked by is gone
 	}
 	at.answerMsg, at.answered, at.final, at.leg = m, true, true, d
 	usable := !o.NoAnswer
@@ -370,10 +374,35 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 // sdpOf finds the answer of this attempt: in the 2xx, or in a provisional of the same dialog before it.
 func (at *attempt) sdpOf(m *wire.Message) description {
 	d := describe(m)
-	if !d.ok && at.earlyMsg != nil && m.Status >= 200 && at.earlyMsg.ToTag == m.ToTag {
-		return describe(at.earlyMsg)
+	if d.ok || m.Status < 200 {
+		return d
+	}
+	for _, e := range at.earlyMsgs {
+		if e.ToTag == m.ToTag {
+			return describe(e)
+		}
 	}
 	return d
+}
+
+// keepEarly keeps the first provisional with SDP of each branch of a PBX that forks.
+func (at *attempt) keepEarly(m *wire.Message) {
+	for _, e := range at.earlyMsgs {
+		if e.ToTag == m.ToTag {
+			return
+		}
+	}
+	if len(at.earlyMsgs) < maxForks {
+		at.earlyMsgs = append(at.earlyMsgs, m)
+	}
+}
+
+// early is the first provisional with SDP, or nil.
+func (at *attempt) early() *wire.Message {
+	if len(at.earlyMsgs) == 0 {
+		return nil
+	}
+	return at.earlyMsgs[0]
 }
 
 func (at *attempt) refused(now time.Time, m *wire.Message) {
@@ -392,12 +421,37 @@ func (at *attempt) refused(now time.Time, m *wire.Message) {
 	at.release()
 	ev := call.Refused{Attempt: at.id, Code: m.Status}
 	if m.Status < 400 {
-		for _, v := range m.List("Contact") {
-			_, uri, _ := wire.NameAddr(v)
-			ev.Contacts = append(ev.Contacts, uri)
-		}
+		ev.Contacts = contacts(m)
 	}
 	s.feed(now, ev)
+}
+
+// contacts gives the SIP URIs that a redirect names, the most wanted first (RFC 3261 §8.1.3.4, §20.10).
+func contacts(m *wire.Message) []string {
+	type contact struct {
+		uri string
+		q   float64
+	}
+	var list []contact
+	for _, v := range m.List("Contact") {
+		_, uri, params := wire.NameAddr(v)
+		if !sipURI(uri) {
+			continue
+		}
+		q := 1.0
+		if s, ok := wire.Param(params, "q"); ok {
+			if n, err := strconv.ParseFloat(s, 64); err == nil {
+				q = n
+			}
+		}
+		list = append(list, contact{uri, q})
+	}
+	slices.SortStableFunc(list, func(a, b contact) int { return cmp.Compare(b.q, a.q) })
+	uris := make([]string, len(list))
+	for i := range list {
+		uris[i] = list[i].uri
+	}
+	return uris
 }
 
 // fail ends an attempt whose way was broken.
@@ -457,6 +511,26 @@ func (at *attempt) icmp(now time.Time) {
 	at.s.feed(now, call.Unreachable{Attempt: at.id})
 }
 
+// outlives implements outliver: where the endpoint rang, its answer may still come by a new connection (RFC 3261 §18.2.2); until then it counts as
+// silent (R6).
+func (at *attempt) outlives(now time.Time) bool {
+	if at.final || !at.rang {
+		return false
+	}
+	if !at.stopped {
+		at.s.loop.called(now, at.ep.Name, health.CallFailed, "lost its connection while it rang")
+		at.died(now)
+	}
+	at.s.loop.touch(at.s)
+	return true
+}
+
+// died says that the endpoint is gone.
+func (at *attempt) died(now time.Time) {
+	at.reported = true // health knows
+	at.s.feed(now, call.Died{Attempt: at.id})
+}
+
 // stop ends an attempt without a final response.
 func (at *attempt) stop(now time.Time, a call.Stop) {
 	if at.final || at.stopped {
@@ -494,8 +568,23 @@ func (at *attempt) cancel(now time.Time, reasons ...string) {
 		b = wire.AppendHeader(b, "Reason", v)
 	}
 	b = wire.AppendBody(b, nil)
-	l.effects = l.txns.Cancel(now, at.key, b, l.effects)
-	l.apply(now)
+	if !at.dead {
+		l.effects = l.txns.Cancel(now, at.key, b, l.effects)
+		l.apply(now)
+		return
+	}
+	// Its connection broke while it rang: its telephones would ring on.
+	l.s.stack.Connect(at.flow.Proto, netip.Addr{}, at.flow.Remote, connectLimit, func(f wire.Flow, err error) {
+		l.post(func(now time.Time) {
+			if w, ok := l.waiting[at.key]; ok && err == nil {
+				at.flow, at.dead = f, false
+				l.waiting[at.key] = pending{w.waiter, f}
+				l.txns.Move(at.key, f)
+			}
+			l.effects = l.txns.Cancel(now, at.key, b, l.effects)
+			l.apply(now)
+		})
+	})
 }
 
 func quoteless(s string) string {

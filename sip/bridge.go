@@ -181,6 +181,7 @@ type relay struct {
 
 	answered  bool // its 2xx came
 	acked     bool // and has its ACK
+	lost      bool // the connection that the request came by has ended
 	cancelled bool // by who asked
 	done      bool // who asked has its answer, or there is nobody any more who waits for it
 	ack       []byte
@@ -379,7 +380,8 @@ func (s *session) copyReply(now time.Time, r *relay, m *wire.Message, body, text
 	b = appendTags(b, "Supported", optionTags(m, "Supported"))
 	b = wire.AppendBody(b, body)
 	if r.req.Method == "INVITE" {
-		r.from.reply = replyFlow(r.req, r.src)
+		r.from.answers(r.req, r.src)
+		r.from.lost = r.lost
 	}
 	r.from.leg.Reply(now, leg.Reply{Method: r.req.Method, CSeq: r.req.CSeq, Code: code, SDP: text, Data: b})
 	s.loop.respond(now, r.key, code, b)
@@ -577,7 +579,7 @@ func (s *session) confirmed(now time.Time, m *wire.Message, d description) {
 // slim lets go of what only the set-up needed.
 func (s *session) slim() {
 	for _, at := range s.attempts {
-		at.earlyMsg, at.answerMsg = nil, nil
+		at.earlyMsgs, at.answerMsg = nil, nil
 		at.dialogs = at.ended()
 	}
 }
@@ -590,7 +592,12 @@ func (s *session) legTick(now time.Time, p *party) {
 	for _, e := range p.leg.Tick(now, nil) {
 		switch e.Kind {
 		case leg.Resend:
-			s.loop.send(p.reply, e.Data)
+			s.loop.s.count.resent.Add(1)
+			if p.lost {
+				s.callBack(p)
+			} else {
+				s.loop.send(p.reply, e.Data)
+			}
 		case leg.NeverAcked:
 			s.neverAcked(now, p)
 		case leg.NeverPracked:
@@ -717,7 +724,7 @@ func (l *loop) build(p *party, line leg.Line, flow wire.Flow, branch string, fro
 		b = wire.AppendHeader(b, "Contact", p.leg.Contact)
 	}
 	if from != nil {
-		b = appendOptionTags(b, from, true)
+		b = appendOptionTags(b, from, line.Method == "INVITE")
 		b = appendEndToEnd(b, from, len(body) > 0)
 	} else if ctype != "" {
 		b = wire.AppendHeader(b, "Content-Type", ctype)
@@ -825,6 +832,57 @@ func (s *session) reach(now time.Time, p *party, line leg.Line, then reached) {
 				then(now, f, err)
 			}
 			l.touch(s)
+		})
+	})
+}
+
+// answers notes where the responses to a request of p go.
+func (p *party) answers(m *wire.Message, f wire.Flow) {
+	p.reply, p.lost = replyFlow(m, f), false
+	p.back = netip.AddrPortFrom(f.Remote.Addr(), portOr(m.Via.Port, 5060))
+}
+
+// broke notes that a connection has ended. A caller who waits for an answer is called back at once.
+func (s *session) broke(f wire.Flow) {
+	for part := range len(s.attempts) + 1 {
+		p := s.party(part)
+		p.dead = p.dead || p.flow == f
+		p.lost = p.lost || p.reply == f
+	}
+	for _, r := range s.relays {
+		r.lost = r.lost || r.src == f
+	}
+	if s.caller.reply == f && (!s.final || s.caller.leg.Pending2xx != nil) {
+		s.callBack(&s.caller)
+	}
+}
+
+// callBack opens a connection to who waits for a response when its own has ended, to its address at the port that its Via names (RFC 3261 §18.2.2), and
+// says there what was said last.
+func (s *session) callBack(p *party) {
+	if p.dials {
+		return
+	}
+	p.dials = true
+	l := s.loop
+	l.s.stack.Connect(p.reply.Proto, netip.Addr{}, p.back, connectLimit, func(f wire.Flow, err error) {
+		l.post(func(now time.Time) {
+			p.dials = false
+			if err != nil {
+				s.log.Info().AnErr("error", err).Msg("no connection to the caller for our response")
+				return
+			}
+			p.reply, p.lost = f, false
+			if p.dead {
+				p.flow, p.dead = f, false
+			}
+			if p == &s.caller && l.txns.Move(s.key, f) {
+				_, _, l.effects = l.txns.Receive(now, s.key, 0, f, true, true, l.effects)
+				l.apply(now)
+			}
+			if again := p.leg.Pending2xx; again != nil {
+				l.send(f, again.Data)
+			}
 		})
 	})
 }

@@ -36,6 +36,7 @@ func (l *loop) onResponse(now time.Time, m *wire.Message, f wire.Flow) {
 	l.apply(now)
 	switch {
 	case verdict == txn.Repeat:
+		l.s.count.repeats.Add(1)
 	case verdict == txn.Unknown || !ok:
 		l.s.count.stray.Add(1)
 	default:
@@ -121,6 +122,7 @@ func (l *loop) onInvite(now time.Time, m *wire.Message, f wire.Flow, r *routing,
 	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, true, f.Proto.Stream(), l.effects)
 	l.apply(now)
 	if !isNew {
+		l.s.count.repeats.Add(1)
 		return
 	}
 	if trunk == nil {
@@ -166,6 +168,7 @@ func (l *loop) onCancel(now time.Time, m *wire.Message, f wire.Flow) {
 	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, false, f.Proto.Stream(), l.effects)
 	l.apply(now)
 	if !isNew {
+		l.s.count.repeats.Add(1)
 		return
 	}
 	invite := *m
@@ -188,6 +191,7 @@ func (l *loop) onInDialog(now time.Time, m *wire.Message, f wire.Flow) {
 	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, m.Method == "INVITE", f.Proto.Stream(), l.effects)
 	l.apply(now)
 	if !isNew {
+		l.s.count.repeats.Add(1)
 		return
 	}
 	s, part := l.dialog(m)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -199,6 +200,11 @@ func (l *loop) tick(now time.Time) {
 	}()
 	if next := l.txns.Next(); !next.IsZero() && !next.After(now) {
 		l.effects = l.txns.Tick(now, l.effects)
+		for i := range l.effects {
+			if l.effects[i].Kind == txn.Send {
+				l.s.count.resent.Add(1)
+			}
+		}
 		l.apply(now)
 	}
 	for len(l.alarms) > 0 && !l.alarms[0].at.After(now) {
@@ -349,17 +355,30 @@ func (l *loop) icmp(now time.Time, branch string, e wire.ICMP) {
 // closed ends the requests that were on a stream that broke.
 func (l *loop) closed(now time.Time, f wire.Flow, err error) {
 	l.log.Debug().Stringer("peer", f.Remote).AnErr("error", err).Msg("connection ended")
-	var lost []waiter
+	var keys []txn.Key
 	for key, w := range l.waiting {
 		if w.flow == f {
-			delete(l.waiting, key)
-			l.txns.Forget(key)
-			lost = append(lost, w)
+			keys = append(keys, key)
 		}
 	}
-	for _, w := range lost {
+	for _, s := range l.calls {
+		s.broke(f)
+	}
+	slices.Sort(keys) // a night is replayed in the same order
+	for _, key := range keys {
+		w := l.waiting[key]
+		if o, ok := w.waiter.(outliver); ok && o.outlives(now) {
+			continue
+		}
+		delete(l.waiting, key)
+		l.txns.Forget(key)
 		w.failed(now, broken)
 	}
+}
+
+// outliver is a request that may be answered by another connection than the one that it went by.
+type outliver interface {
+	outlives(now time.Time) bool
 }
 
 // alarms is a heap of the calls' deadlines; an entry that its call no longer means is skipped.

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,6 +75,9 @@ func appendEndToEnd(b []byte, m *wire.Message, withBody bool) []byte {
 // (R44; RFC 4028 is not offered). On an emergency call other required tags become supported ones: a call must not die of a 420 (FIELD 1.2).
 func appendOptionTags(b []byte, m *wire.Message, emergency bool) []byte {
 	sup := optionTags(m, "Supported")
+	if m.Method == "INVITE" && len(m.Body) == 0 { // a reliable provisional would bring an offer, and its PRACK must answer it: we can't (RFC 3262 §5)
+		sup = slices.DeleteFunc(sup, func(tag string) bool { return strings.EqualFold(tag, "100rel") })
+	}
 	req := optionTags(m, "Require")
 	if emergency {
 		sup = append(sup, req...)

@@ -333,6 +333,7 @@ type streams struct {
 	in             chan segment
 	mu             sync.Mutex
 	conns          map[string]net.Conn
+	last           net.Conn // that we made
 	closed         bool
 }
 
@@ -396,6 +397,9 @@ func (s *streams) ReadFrom(b []byte) (int, net.Addr, error) {
 func (s *streams) WriteTo(b []byte, to net.Addr) (int, error) {
 	s.mu.Lock()
 	c := s.conns[to.String()]
+	if c == nil {
+		c = s.last
+	}
 	s.mu.Unlock()
 	if c == nil {
 		return 0, net.ErrClosed
@@ -411,6 +415,20 @@ func (s *streams) hangUp() {
 		_ = c.Close()
 		delete(s.conns, k)
 	}
+}
+
+// redial makes a new connection to us; what the actor sends goes by it from now on, whatever connection it answers.
+func (a *actor) redial(st *stage) {
+	a.t.Helper()
+	c, err := a.host.Dial(st.t.Context(), a.host.Addr(), nodeUDP.AddrPort())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	s := a.conn.(*streams)
+	s.mu.Lock()
+	s.conns[c.RemoteAddr().String()], s.last = c, c
+	s.mu.Unlock()
+	go s.read(c) // ends with the connection
 }
 
 func (s *streams) Close() error {
@@ -558,5 +576,36 @@ func TestACallerWhoLeavesWhileThe200WaitsForItsPRACK(t *testing.T) {
 			d.ack(st.carrier.until("500 INVITE", "183 INVITE"), "") // nobody is there any more, and the caller was told nothing yet
 			st.nothingLeft()
 		})
+	})
+}
+func TestWhatALosingForkSaysDoesNotTouchTheCall(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		room := st.rooms["control-room"]
+		d := st.place()
+		m := room.expect("INVITE")
+		room.reply(m, 180, "one")
+		st.carrier.expect("180 INVITE")
+		room.reply(m, 180, "two")
+		fork := callee(room, m, "one")
+		room.replyBody(m, 200, "two", sdpOf(room, 50000))
+		d.ack(st.carrier.expect("200 INVITE"), "")
+		room.expect("ACK")
+		room.replyBody(m, 200, "one", sdpOf(room, 50002))
+		room.expect("ACK")
+		bye := room.expect("BYE")
+		fork.request("BYE", "") // it crosses ours
+		room.expect("200 BYE")
+		room.reply(bye, 200, "")
+		room.replyBody(m, 200, "one", sdpOf(room, 50002)) // our ACK was lost
+		if again := room.expect("ACK"); again.ToTag != "one" {
+			t.Errorf("the ACK of the fork's repeated 200 goes to %q", again.ToTag)
+		}
+		fork.request("INFO", "")
+		room.expect("481 INFO")
+		st.carrier.silence(10 * time.Second) // the call talks on
+		d.bye(room)
+		room.replyBody(m, 200, "three", sdpOf(room, 50004)) // and one more, when the call is over
+		room.ended()
+		st.nothingLeft()
 	})
 }

@@ -167,7 +167,12 @@ type actor struct {
 	addr netip.AddrPort
 	in   chan heard
 	mute atomic.Bool // answers no OPTIONS
-	seq  int
+
+	present atomic.Bool // answers OPTIONS inside a call too
+
+	proto string   // as Via has it: UDP unless said
+	node  net.Addr // where it knows the proxy
+	seq   int
 }
 
 type heard struct {
@@ -183,7 +188,12 @@ func newActor(t *testing.T, h *town.Host) *actor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &actor{t: t, host: h, conn: conn, addr: addr, in: make(chan heard, 1000)}
+	return cast(t, h, conn, addr, "UDP", nodeUDP)
+}
+
+// cast makes an actor of a socket.
+func cast(t *testing.T, h *town.Host, conn net.PacketConn, addr netip.AddrPort, proto string, node net.Addr) *actor {
+	a := &actor{t: t, host: h, conn: conn, addr: addr, in: make(chan heard, 1000), proto: proto, node: node}
 	go a.listen()
 	return a
 }
@@ -206,7 +216,7 @@ func (a *actor) listen() {
 			a.t.Errorf("%s got something that is no SIP: %q", a.host.Name(), raw)
 			continue
 		}
-		if m.IsRequest() && m.Method == "OPTIONS" && m.ToTag == "" {
+		if m.IsRequest() && m.Method == "OPTIONS" && (m.ToTag == "" || a.present.Load()) {
 			if !a.mute.Load() {
 				a.reply(heard{Message: m, from: from}, 200, "")
 			}
@@ -276,9 +286,9 @@ func (a *actor) replyBody(m heard, code int, tag, body string, extra ...string) 
 	}
 	fmt.Fprintf(&b, "Call-ID: %s\nCSeq: %d %s\n", m.CallID, m.CSeq, m.Method)
 	if !strings.Contains(strings.Join(extra, "\n"), "Contact:") {
-		fmt.Fprintf(&b, "Contact: <sip:desk@%s>\n", a.addr)
+		fmt.Fprintf(&b, "Contact: <%s>\n", a.uri("desk"))
 	}
-	if body != "" {
+	if body != "" && !strings.Contains(strings.Join(extra, "\n"), "Content-Type:") {
 		b.WriteString("Content-Type: application/sdp\n")
 	}
 	for _, e := range extra {
@@ -289,8 +299,12 @@ func (a *actor) replyBody(m heard, code int, tag, body string, extra ...string) 
 
 // sdpOf is a plain description of somebody's audio.
 func sdpOf(a *actor, port int, extra ...string) string {
+	addr := "IN IP4 " + a.addr.Addr().String()
+	if a.addr.Addr().Is6() {
+		addr = "IN IP6 " + a.addr.Addr().String()
+	}
 	lines := append([]string{
-		"v=0", "o=- 1 1 IN IP4 " + a.addr.Addr().String(), "s=-", "c=IN IP4 " + a.addr.Addr().String(), "t=0 0",
+		"v=0", "o=- 1 1 " + addr, "s=-", "c=" + addr, "t=0 0",
 		fmt.Sprintf("m=audio %d RTP/AVP 8 101", port), "a=rtpmap:8 PCMA/8000", "a=rtpmap:101 telephone-event/8000",
 	}, extra...)
 	return strings.Join(lines, "\r\n") + "\r\n"
@@ -310,6 +324,14 @@ type dialog struct {
 
 var nodeUDP = net.UDPAddrFromAddrPort(netip.MustParseAddrPort(nodeAddr + ":5060"))
 
+// uri is the actor's Contact.
+func (a *actor) uri(user string) string {
+	if a.proto == "UDP" {
+		return "sip:" + user + "@" + a.addr.String()
+	}
+	return "sip:" + user + "@" + a.addr.String() + ";transport=" + strings.ToLower(a.proto)
+}
+
 // invite places a call. extra are header lines; body may be empty.
 func (a *actor) invite(uri, body string, extra ...string) *dialog {
 	a.seq++
@@ -321,17 +343,17 @@ func (a *actor) invite(uri, body string, extra ...string) *dialog {
 	if body != "" && !strings.Contains(strings.Join(extra, "\n"), "Content-Type") {
 		extra = append(extra, "Content-Type: application/sdp")
 	}
-	d.write("INVITE", body, append(extra, "Contact: <sip:carrier@"+a.addr.String()+">")...)
+	d.write("INVITE", body, append(extra, "Contact: <"+a.uri("carrier")+">")...)
 	return d
 }
 
 func (d *dialog) write(method, body string, extra ...string) {
-	head := fmt.Sprintf("%s %s SIP/2.0\nVia: SIP/2.0/UDP %s;branch=%s;rport\nMax-Forwards: 70\nFrom: %s\nTo: %s\nCall-ID: %s\nCSeq: %d %s",
-		method, d.target, d.a.addr, d.branch, d.local, d.remote, d.callID, d.seq, method)
+	head := fmt.Sprintf("%s %s SIP/2.0\nVia: SIP/2.0/%s %s;branch=%s;rport\nMax-Forwards: 70\nFrom: %s\nTo: %s\nCall-ID: %s\nCSeq: %d %s",
+		method, d.target, d.a.proto, d.a.addr, d.branch, d.local, d.remote, d.callID, d.seq, method)
 	for _, e := range extra {
 		head += "\n" + e
 	}
-	d.a.send(nodeUDP, head, body)
+	d.a.send(d.a.node, head, body)
 }
 
 // request sends a request inside the dialog.
@@ -402,5 +424,6 @@ func (st *stage) talk(room string) (caller, called *dialog) {
 	ok := st.carrier.expect("200 INVITE")
 	a.expect("ACK")
 	caller.ack(ok, "")
+	time.Sleep(10 * time.Millisecond) // the ACK is there
 	return caller, called
 }

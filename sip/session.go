@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -59,11 +60,14 @@ type session struct {
 type party struct {
 	leg    *leg.Leg
 	flow   wire.Flow
-	reply  wire.Flow // where the responses go that the leg repeats
-	dead   bool      // the flow's connection has ended
-	queue  []reached // requests that wait for a connection
-	pinned bool      // requests go to the flow, whatever the Contact says (R6)
-	ep     *endpoint // nil for the caller
+	reply  wire.Flow      // where the responses go that the leg repeats
+	back   netip.AddrPort // where they go when that is a connection and ends (RFC 3261 §18.2.2)
+	lost   bool           // it has ended
+	dials  bool           // a new one is being made
+	dead   bool           // the flow's connection has ended
+	queue  []reached      // requests that wait for a connection
+	pinned bool           // requests go to the flow, whatever the Contact says (R6)
+	ep     *endpoint      // nil for the caller
 	media  *media.Side
 	far    []byte              // its last session description, as received
 	later  func(now time.Time) // a BYE that waits for the ACK of our 2xx (RFC 3261 §15)
@@ -103,7 +107,7 @@ func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flo
 		log: l.log.With().Str("call", callName(l.n, l.next)).Logger(),
 	}
 	s.caller.flow = replyFlow(m, f)
-	s.caller.reply = s.caller.flow
+	s.caller.answers(m, f)
 	s.offer = describe(m)
 	s.lateOffer = !s.offer.ok
 	if s.offer.ok {
@@ -257,6 +261,7 @@ func (s *session) feed(now time.Time, ev call.Event) {
 		for _, a := range s.machine.Step(now, ev) {
 			s.perform(now, a)
 		}
+		s.reportSilence(now)
 	}
 	s.events = s.events[:0]
 	s.loop.touch(s)
@@ -304,7 +309,7 @@ func (s *session) ring(now time.Time) {
 
 // early sends an attempt's session description to the caller; from here on that answer is frozen (R44).
 func (s *session) early(now time.Time, at *attempt) {
-	d := describe(at.earlyMsg)
+	d := describe(at.early())
 	if s.final || s.frozen != nil || !d.ok {
 		return
 	}
@@ -352,7 +357,7 @@ func appendRecordRoutes(b []byte, m *wire.Message) []byte {
 func (s *session) aim(at *attempt) {
 	msg := at.answerMsg
 	if msg == nil {
-		msg = at.earlyMsg
+		msg = at.early()
 	}
 	if msg == nil {
 		return
@@ -407,6 +412,9 @@ func (s *session) answer(now time.Time, at *attempt) {
 	s.final = true
 	s.caller.leg.Reply(now, leg.Reply{Method: "INVITE", CSeq: s.invite.CSeq, Code: m.Status, SDP: text, Data: b})
 	s.loop.respond(now, s.key, m.Status, b)
+	if s.caller.lost {
+		s.callBack(&s.caller)
+	}
 	at.confirm(now)
 	s.loop.s.failedSince.Store(0)
 	setup := now.Sub(s.began)
@@ -436,7 +444,7 @@ func (s *session) appendAnswerHeaders(b []byte, m *wire.Message) []byte {
 
 // refit re-INVITEs a winner that answered otherwise than the frozen answer that the caller already has (R44).
 func (s *session) refit(now time.Time, at *attempt) {
-	if s.frozen == nil || s.frozen.attempt == at || at.far == nil || sdp.SameCodecs(s.frozen.theirs, at.far) {
+	if s.frozen == nil || at.far == nil || sdp.SameCodecs(s.frozen.theirs, at.far) {
 		return
 	}
 	s.refitDue = false
@@ -465,6 +473,9 @@ func (s *session) reject(now time.Time, a call.Reject) {
 	b = wire.AppendHeader(b, "Allow", allow)
 	s.caller.leg.Reply(now, leg.Reply{Method: "INVITE", CSeq: m.CSeq, Code: a.Code})
 	s.loop.respond(now, s.key, a.Code, wire.AppendBody(b, nil))
+	if s.caller.lost {
+		s.callBack(&s.caller)
+	}
 	if a.Code == 487 {
 		s.loop.s.count.cancelled.Add(1)
 	} else {

@@ -17,6 +17,7 @@ type counters struct {
 	active, talking                                          atomic.Int64
 	requests, responses, garbage, malformed, stray, overflow atomic.Uint64
 	unknown, unknownInvites, icmp, panics, stalls, noPorts   atomic.Uint64
+	resent, repeats                                          atomic.Uint64
 }
 
 // Counters are numbers since the start, but for Active and Talking, which are now.
@@ -40,6 +41,8 @@ type Counters struct {
 	Panics         uint64 `json:"panics"`
 	Stalls         uint64 `json:"stalls"`   // times we were late ourselves
 	NoPorts        uint64 `json:"no_ports"` // sides of calls that found no media ports
+	Resent         uint64 `json:"resent"`   // messages that a timer sent again
+	Repeats        uint64 `json:"repeats"`  // messages that came again
 
 	Wire wire.Counters `json:"wire"`
 }
@@ -52,7 +55,8 @@ func (s *Server) Counters() Counters {
 		Active: c.active.Load(), Talking: c.talking.Load(),
 		Requests: c.requests.Load(), Responses: c.responses.Load(), Garbage: c.garbage.Load(), Malformed: c.malformed.Load(),
 		Stray: c.stray.Load(), Overflow: c.overflow.Load(), Unknown: c.unknown.Load(), UnknownInvites: c.unknownInvites.Load(),
-		ICMP: c.icmp.Load(), Panics: c.panics.Load(), Stalls: c.stalls.Load(), NoPorts: c.noPorts.Load(), Wire: s.stack.Counters(),
+		ICMP: c.icmp.Load(), Panics: c.panics.Load(), Stalls: c.stalls.Load(), NoPorts: c.noPorts.Load(),
+		Resent: c.resent.Load(), Repeats: c.repeats.Load(), Wire: s.stack.Counters(),
 	}
 }
 

@@ -1,11 +1,12 @@
 package sip
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
-	"nines/call"
 	"nines/health"
 	"nines/policy"
 	"nines/sip/txn"
@@ -85,10 +86,11 @@ func (l *loop) publish(now time.Time) {
 
 // died tells the calls that ask or ring at an endpoint that it is gone (R6).
 func (l *loop) died(now time.Time, name policy.EndpointName) {
-	for _, s := range l.calls {
+	for _, id := range slices.Sorted(maps.Keys(l.calls)) { // a night is replayed in the same order
+		s := l.calls[id]
 		for _, at := range s.attempts {
 			if at.ep != nil && at.ep.Name == name && at.sent && !at.final && !at.stopped {
-				s.feed(now, call.Died{Attempt: at.id})
+				at.died(now)
 			}
 		}
 	}
@@ -210,12 +212,13 @@ func (p *probe) icmp(now time.Time) {
 	delete(p.l.waiting, p.key)
 }
 
-// reportSilence tells health about attempts whose patience is spent: a call that got nothing is evidence (R5).
-func (s *session) reportSilence(now time.Time, a call.Ask) {
-	if a.Cause != 408 {
-		return
-	}
-	for _, at := range s.attempts {
+// reportSilence tells health about attempts whose patience is spent, also where nobody is left to be asked: a call that got nothing is evidence (R5).
+func (s *session) reportSilence(now time.Time) {
+	for i := range s.machine.Attempts {
+		if !s.machine.Attempts[i].Silent {
+			continue
+		}
+		at := s.attempt(s.machine.Attempts[i].ID)
 		if !at.sent || at.final || at.stopped || at.rang || at.reported {
 			continue
 		}
