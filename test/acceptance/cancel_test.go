@@ -40,13 +40,17 @@ func TestNoCancelLeavesAnythingBehind(t *testing.T) {
 	go func() { ended <- inside.Run(ctx) }() // ends with stop
 
 	rng := rand.New(rand.NewPCG(1, 2))
-	// One in ten is never picked up, one in ten gets no response at all; the others are answered after up to 150 ms.
+	// One in ten is never picked up, one in ten gets only a 100, or in the long version no response at all (such an INVITE is remembered for twice
+	// 64·T1, for answers that come late); the others are answered after up to 150 ms.
 	fate := func(*town.Message) town.Behaviour {
 		switch rng.IntN(10) {
 		case 0:
 			return town.Rings(0)
 		case 1:
-			return town.Ignores()
+			if soaking {
+				return town.Ignores()
+			}
+			return town.TriesOnly()
 		}
 		return town.Answers(time.Duration(rng.IntN(150)) * time.Millisecond)
 	}
@@ -55,6 +59,9 @@ func TestNoCancelLeavesAnythingBehind(t *testing.T) {
 	carrier := phone(t, town.PhoneConfig{Name: "carrier", Addr: p.sip(200)})
 	n.verdict("up", "control-room", "standby")
 	before := ours(t)
+	if len(before) < 5 {
+		t.Fatalf("nines runs with %d goroutines; the count has lost its way", len(before))
+	}
 
 	pace := time.NewTicker(time.Second / rate)
 	defer pace.Stop()
@@ -109,12 +116,12 @@ func TestNoCancelLeavesAnythingBehind(t *testing.T) {
 	})
 	n.empty(5 * time.Second)
 	var residue sip.Residue
-	if !poll(45*time.Second, func() bool {
+	if !poll(75*time.Second, func() bool {
 		var err error
 		residue, err = inside.SIP().Residue(ctx)
 		return err == nil && residue.Sessions == 0 && residue.Waiting == 0
 	}) {
-		t.Errorf("64·T1 after the last call nines still holds %+v", residue)
+		t.Errorf("more than twice 64·T1 after the last call nines still holds %+v", residue)
 	}
 	if left := diff(ours(t), before); len(left) > 0 {
 		t.Errorf("goroutines that were not there before the calls:\n%s", strings.Join(left, "\n\n"))
@@ -143,8 +150,8 @@ func ours(t *testing.T) []string {
 	}
 	var out []string
 	for g := range strings.SplitSeq(b.String(), "\n\n") {
-		for _, room := range []string{"nines/sip.", "nines/sip/wire.", "nines/media.", "nines/app.", "created by nines/console."} {
-			if strings.Contains(g, "\n"+room) || strings.Contains(g, "created by "+room) || strings.Contains(g, "\n"+room) {
+		for _, room := range []string{"nines/sip.", "nines/sip/wire.", "nines/media.", "nines/app.", "nines/console."} {
+			if strings.Contains(g, "\n"+room) || strings.Contains(g, "created by "+room) {
 				out = append(out, g)
 				break
 			}

@@ -28,8 +28,8 @@ var program string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// The tests wait much more than they work, so there may be more of them at once than there are cores.
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	// The tests wait more than they work, so there may be more of them at once than there are cores; too many would see each other in their delays.
+	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
 	os.Exit(run(m))
@@ -59,8 +59,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// district is the second byte of every address of this process; see claimNetwork.
-var district, places atomic.Uint32
+// district is the second byte of every address of this process (see claimNetwork), places and phones count what was made.
+var district, places, phones atomic.Uint32
 
 // claimNetwork finds a part of 127.0.0.0/8 that no other run of these tests uses now.
 func claimNetwork() (net.PacketConn, error) {
@@ -107,14 +107,15 @@ console: { listen: "{1}:8080" }
 
 // node is a nines that runs as a process of its own.
 type node struct {
-	t      *testing.T
-	place  place
-	dir    string
-	config string
-	cmd    *exec.Cmd
-	log    *logBook
-	exited chan error
-	gone   bool
+	t       *testing.T
+	place   place
+	dir     string
+	config  string
+	cmd     *exec.Cmd
+	log     *logBook
+	console *console.Client
+	exited  chan error
+	gone    bool
 }
 
 // start runs nines with a configuration and waits until it takes calls. The test's end stops it, and looks for faults in its log.
@@ -141,7 +142,7 @@ func shortDir(t *testing.T) string {
 // write replaces the configuration.
 func (n *node) write(yaml string) {
 	n.t.Helper()
-	text := n.place.fill(yaml) + "state: " + n.dir + "/state\nrun: " + n.dir + "/run\n"
+	text := "state: " + n.dir + "/state\nrun: " + n.dir + "/run\n" + n.place.fill(yaml)
 	if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
 		n.t.Fatal(err)
 	}
@@ -182,16 +183,19 @@ func (n *node) stop() {
 	if err := n.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Errorf("nines had ended before it was told to: %v\n%s", err, n.log.tail(20))
 	}
-	if t.Failed() { // calls may be left, which nines would wait for
-		_ = n.cmd.Process.Signal(os.Interrupt)
+	patience := 10 * time.Second
+	if t.Failed() {
+		patience = time.Second // calls may be left, which nines waits for
 	}
 	select {
 	case err := <-n.exited:
 		if err != nil {
 			t.Errorf("nines ended with %v, want 0\n%s", err, n.log.tail(20))
 		}
-	case <-time.After(10 * time.Second):
-		t.Error("nines still runs 10 s after it was told to stop")
+	case <-time.After(patience):
+		if !t.Failed() {
+			t.Errorf("nines still runs %v after it was told to stop", patience)
+		}
 		_ = n.cmd.Process.Kill()
 		<-n.exited
 	}
@@ -208,7 +212,10 @@ func (n *node) status() console.Status {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	st, err := console.NewClient(n.dir + "/run").Status(ctx)
+	if n.console == nil {
+		n.console = console.NewClient(n.dir + "/run") // one for all questions: each keeps a connection
+	}
+	st, err := n.console.Status(ctx)
 	if err != nil {
 		n.t.Fatalf("nines does not say how it is: %v\n%s", err, n.log.tail(20))
 	}
@@ -288,10 +295,8 @@ func poll(within time.Duration, is func() bool) bool {
 // phone starts a phone of the town on the real network. The test's end closes it, and complains of what others told it.
 func phone(t *testing.T, cfg town.PhoneConfig) *town.Phone {
 	t.Helper()
-	cfg.Seed = uint64(cfg.Addr.Port())<<32 | uint64(len(cfg.Name))
-	for _, b := range cfg.Addr.Addr().As16() {
-		cfg.Seed = cfg.Seed*31 + uint64(b)
-	}
+	cfg.Seed = uint64(phones.Add(1)) // two with the same would use the same tags and branches
+	cfg.Net = homed{local: cfg.Addr.Addr()}
 	p, err := town.NewPhone(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -308,6 +313,17 @@ func phone(t *testing.T, cfg town.PhoneConfig) *town.Phone {
 		}
 	})
 	return p
+}
+
+// homed is the kernel's network for a phone with one address: it dials from there too, and not from where the routing table would.
+type homed struct {
+	town.Kernel
+	local netip.Addr
+}
+
+// Dial opens a TCP connection.
+func (h homed) Dial(ctx context.Context, _ netip.Addr, remote netip.AddrPort) (net.Conn, error) {
+	return h.Kernel.Dial(ctx, h.local, remote)
 }
 
 // logBook keeps what a process logs and notices one sentence.
