@@ -21,8 +21,9 @@ const (
 // Attempt is one INVITE to one endpoint. An endpoint that was full was not asked and leaves no attempt behind.
 type Attempt struct {
 	ID      AttemptID
-	Step    int    // index into Plan.Steps
-	Target  string `json:",omitempty"` // a contact of a followed redirect; else the endpoint's own URI
+	Step    int                 // index into Plan.Steps; -1: it is of an earlier plan
+	Was     policy.EndpointName `json:",omitempty"` // its endpoint, if it is of an earlier plan
+	Target  string              `json:",omitempty"` // a contact of a followed redirect; else the endpoint's own URI
 	State   State
 	Heard   bool      `json:",omitempty"` // it has sent a 1xx and has not died since
 	Silent  bool      `json:",omitempty"` // it has gone silent and given its reason
@@ -77,6 +78,9 @@ func (c *Call) step(a *Attempt) *policy.Step {
 }
 
 func (c *Call) name(a *Attempt) policy.EndpointName {
+	if a.Was != "" {
+		return a.Was
+	}
 	return c.step(a).Endpoint
 }
 
@@ -109,8 +113,11 @@ func (c *Call) rungOwnAt(a *Attempt) time.Time {
 
 // rungOutAt says when an attempt has rung long enough for a partner. Zero: never, or passed.
 func (c *Call) rungOutAt(a *Attempt) time.Time {
+	if a.State != StateRinging || a.RungOut {
+		return time.Time{}
+	}
 	limit := c.ringLimit(a)
-	if a.State != StateRinging || a.RungOut || limit <= 0 {
+	if limit <= 0 {
 		return time.Time{}
 	}
 	return a.RangAt.Add(limit)

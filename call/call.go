@@ -99,6 +99,10 @@ type Call struct {
 	RingAt   time.Time `json:",omitzero"`  // when the caller last got an 18x that said ringing
 	Why      string    `json:",omitempty"` // why it is over
 
+	Watch       Watch  `json:",omitzero"`  // what speaks for the loss of the endpoint that talks
+	Rescue      Rescue `json:",omitzero"`  // how far the search for another has come
+	LostTalking bool   `json:",omitempty"` // it ended while nobody talked to the caller any more: for the call-back list (R34)
+
 	out []Action // what the current Step returns; the memory is kept for the next one
 }
 
@@ -135,23 +139,54 @@ func (c *Call) Step(now time.Time, ev Event) []Action {
 	case NeverAcked:
 		c.neverAcked()
 	case HungUp:
-		c.hungUp(ev)
+		c.hungUp(now, ev)
 	case Lost:
-		c.lost(ev)
+		c.lost(now, ev)
+	case Hushed:
+		c.hushed(now, ev)
+	case Voiced:
+		c.voiced(now)
+	case Muted:
+		c.muted(now, ev)
+	case Checked:
+		c.checked(now, ev)
+	case Condemned:
+		c.condemned(now, ev)
+	case Voided:
+		c.voided(ev)
 	case Tick:
 		// Nothing happened but time: the deadlines are judged below.
 	}
-	if c.Phase == PhaseAsking {
+	switch c.Phase {
+	case PhaseAsking:
 		c.climb(now)
+	case PhaseAnswered, PhaseTalking:
+		c.watch(now)
+	case PhaseRescuing:
+		c.search(now)
+	case PhasePlanning, PhaseOver:
+		// No deadline.
 	}
 	return c.out
 }
 
 // Wake says when the call wants a [Tick] if nothing else happens before. Zero: nothing to wait for.
 func (c *Call) Wake() time.Time {
-	if c.Phase != PhaseAsking {
+	switch c.Phase {
+	case PhaseAsking:
+		return c.climbAt()
+	case PhaseAnswered, PhaseTalking:
+		return c.watchAt()
+	case PhaseRescuing:
+		return c.searchAt()
+	case PhasePlanning, PhaseOver:
 		return time.Time{}
 	}
+	return time.Time{}
+}
+
+// climbAt says when the ladder has something to do.
+func (c *Call) climbAt() time.Time {
 	var w waker
 	for i := range c.Attempts {
 		a := &c.Attempts[i]
@@ -164,7 +199,9 @@ func (c *Call) Wake() time.Time {
 	}
 	w.at(c.giveUpAt())
 	w.at(c.muteAt())
-	w.at(c.ringAgainAt())
+	if c.Phase == PhaseAsking {
+		w.at(c.ringAgainAt())
+	}
 	return w.next
 }
 
