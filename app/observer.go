@@ -11,6 +11,8 @@ import (
 
 // tally is what the loops tell while calls are made. It is a mutex and some maps: a few hundred nanoseconds a call.
 type tally struct {
+	notices *noticeBoard
+
 	mu       sync.Mutex
 	routes   map[policy.RouteName]*routeTally
 	trunks   map[policy.TrunkName]*trunkTally
@@ -18,6 +20,7 @@ type tally struct {
 	probes   map[probeKey]uint64
 	rtt      map[health.EndpointName]time.Duration
 	setup    map[policy.Class]*console.Histogram
+	gaps     map[policy.Class]*console.Histogram
 }
 
 type routeTally struct {
@@ -43,8 +46,9 @@ type probeKey struct {
 
 func newTally() *tally {
 	return &tally{
-		routes: map[policy.RouteName]*routeTally{}, trunks: map[policy.TrunkName]*trunkTally{}, attempts: map[attemptKey]uint64{},
-		probes: map[probeKey]uint64{}, rtt: map[health.EndpointName]time.Duration{}, setup: map[policy.Class]*console.Histogram{},
+		notices: newNoticeBoard(),
+		routes:  map[policy.RouteName]*routeTally{}, trunks: map[policy.TrunkName]*trunkTally{}, attempts: map[attemptKey]uint64{},
+		probes: map[probeKey]uint64{}, rtt: map[health.EndpointName]time.Duration{}, setup: map[policy.Class]*console.Histogram{}, gaps: map[policy.Class]*console.Histogram{},
 	}
 }
 
@@ -82,18 +86,30 @@ func (t *tally) CallAnswered(route policy.RouteName, class policy.Class, _ polic
 	r.class = class
 	r.answered++
 	r.talking++
-	h := t.setup[class]
+	observe(t.setup, class, setup)
+}
+
+// observe puts a duration into a class's histogram.
+func observe(into map[policy.Class]*console.Histogram, class policy.Class, d time.Duration) {
+	h := into[class]
 	if h == nil {
 		h = &console.Histogram{Bounds: console.SetupBuckets, Counts: make([]uint64, len(console.SetupBuckets)+1)}
-		t.setup[class] = h
+		into[class] = h
 	}
-	s := setup.Seconds()
+	s := d.Seconds()
 	i := 0
 	for i < len(h.Bounds) && s > h.Bounds[i] {
 		i++
 	}
 	h.Counts[i]++
 	h.Sum += s
+}
+
+// Rescued implements sip.Observer.
+func (t *tally) Rescued(_ policy.RouteName, class policy.Class, _ policy.EndpointName, gap time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	observe(t.gaps, class, gap)
 }
 
 // CallFailed implements sip.Observer.
@@ -143,3 +159,6 @@ func (t *tally) Heard(trunk policy.TrunkName) {
 	t.trunk(trunk).seen = time.Now()
 	t.mu.Unlock()
 }
+
+// Noticed implements sip.Observer.
+func (t *tally) Noticed(n health.Notice) { t.notices.add(n) }

@@ -75,6 +75,8 @@ type Observer interface {
 	Probed(health.Probe)
 	// Heard says that a trunk sent a request outside a dialog.
 	Heard(trunk policy.TrunkName)
+	// Noticed says what an operator should know besides verdicts; it is in the log already.
+	Noticed(health.Notice)
 }
 
 // Config is what a Server needs once, at its start.
@@ -430,6 +432,7 @@ func (nobody) CallOver(policy.TrunkName, policy.RouteName, bool)                
 func (nobody) Attempted(policy.EndpointName, string)                                           {}
 func (nobody) Probed(health.Probe)                                                             {}
 func (nobody) Heard(policy.TrunkName)                                                          {}
+func (nobody) Noticed(health.Notice)                                                           {}
 
 func systemResolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)

@@ -80,6 +80,7 @@ func (l *loop) publish(now time.Time) {
 	}
 	for _, n := range l.judge.Notices() {
 		l.log.Warn().Str("endpoint", string(n.Endpoint)).Str("notice", string(n.Kind)).Msg(n.Text)
+		l.s.cfg.Observer.Noticed(n)
 	}
 	_ = now
 }

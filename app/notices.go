@@ -1,0 +1,72 @@
+package app
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"nines/health"
+)
+
+// noticeBoard keeps what health said lately, for the status. The log has had every word of it.
+type noticeBoard struct {
+	ended chan struct{} // has a value when a hold has ended since it was last read
+
+	mu     sync.Mutex
+	recent []health.Notice // oldest first; the newest of each kind and endpoint
+}
+
+const (
+	noticeFor  = time.Hour // how long a notice stands in the status
+	maxNotices = 64
+)
+
+func newNoticeBoard() *noticeBoard { return &noticeBoard{ended: make(chan struct{}, 1)} }
+
+// add takes a notice. It is called from the loops and does not block.
+func (b *noticeBoard) add(n health.Notice) {
+	b.mu.Lock()
+	b.recent = slices.DeleteFunc(b.recent, func(o health.Notice) bool { return o.Endpoint == n.Endpoint && (o.Kind == n.Kind || overtakes(n.Kind, o.Kind)) })
+	b.recent = append(b.recent, n)
+	if len(b.recent) > maxNotices {
+		b.recent = slices.Delete(b.recent, 0, len(b.recent)-maxNotices)
+	}
+	b.mu.Unlock()
+	if n.Kind == health.HoldEnded {
+		select {
+		case b.ended <- struct{}{}:
+		default: // somebody will look anyway
+		}
+	}
+}
+
+// overtakes says that a notice of one kind makes an older one of another untrue.
+func overtakes(now, old health.NoticeKind) bool {
+	hold := func(k health.NoticeKind) bool { return k == health.HoldSet || k == health.HoldEnds || k == health.HoldEnded }
+	return hold(now) && hold(old)
+}
+
+// words gives what is worth saying now, oldest first. What the status says elsewhere is left out: who is held and until when, and that we suspect
+// ourselves.
+func (b *noticeBoard) words(now time.Time) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var said []string
+	for _, n := range b.recent {
+		switch n.Kind {
+		case health.HoldSet, health.Released, health.SelfSuspected, health.SelfTrusted:
+			continue
+		case health.HoldEnds: // it stands until the hold ends
+		default:
+			if now.Sub(n.At) >= noticeFor {
+				continue
+			}
+		}
+		text := n.Text
+		if n.Endpoint != "" {
+			text = string(n.Endpoint) + ": " + text
+		}
+		said = append(said, text+" (said at "+n.At.Format(time.TimeOnly)+")")
+	}
+	return said
+}
