@@ -61,9 +61,15 @@ type CallOutcome uint8
 
 // The call outcomes that health is told about.
 const (
-	CallAnswered CallOutcome = iota // 2xx with a usable answer
-	CallRang                        // 18x
-	CallSilent                      // nothing within patience, or only a 100 within progress
-	CallFailed                      // 408, 5xx, or the transport failed
-	CallBusy                        // 480, 486, 600: full for 5 s, no evidence of death
+	CallAnswered  CallOutcome = iota // 2xx with a usable answer
+	CallRang                         // 18x
+	CallSilent                       // nothing within patience, or only a 100 within progress
+	CallFailed                       // 408, 5xx, or the transport failed
+	CallBusy                         // 480, 486, 600: full for 5 s, no evidence of death
+	CallRefused                      // any other refusal: it blames the number, the offer or us (404, 484, 488, 606), and counts neither way
+	CallTalked                       // after its 2xx audio flows both ways
+	CallOneWay                       // after its 2xx audio flows one way only, and the endpoint's is missing while the caller's arrives
+	CallNoMedia                      // after its 2xx no media came from it
+	CallCleared                      // the caller cleared within 30 s of its 2xx; tell it behind answers: queue, it is listed "perhaps not reached"
+	CallCancelled                    // the caller's CANCEL, or answered elsewhere: counts neither way
 )
