@@ -10,8 +10,6 @@ import (
 
 // noticeBoard keeps what health said lately, for the status. The log has had every word of it.
 type noticeBoard struct {
-	ended chan struct{} // has a value when a hold has ended since it was last read
-
 	mu     sync.Mutex
 	recent []health.Notice // oldest first; the newest of each kind and endpoint
 }
@@ -21,22 +19,14 @@ const (
 	maxNotices = 64
 )
 
-func newNoticeBoard() *noticeBoard { return &noticeBoard{ended: make(chan struct{}, 1)} }
-
 // add takes a notice. It is called from the loops and does not block.
 func (b *noticeBoard) add(n health.Notice) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.recent = slices.DeleteFunc(b.recent, func(o health.Notice) bool { return o.Endpoint == n.Endpoint && (o.Kind == n.Kind || overtakes(n.Kind, o.Kind)) })
 	b.recent = append(b.recent, n)
 	if len(b.recent) > maxNotices {
 		b.recent = slices.Delete(b.recent, 0, len(b.recent)-maxNotices)
-	}
-	b.mu.Unlock()
-	if n.Kind == health.HoldEnded {
-		select {
-		case b.ended <- struct{}{}:
-		default: // somebody will look anyway
-		}
 	}
 }
 

@@ -46,7 +46,7 @@ type probeKey struct {
 
 func newTally() *tally {
 	return &tally{
-		notices: newNoticeBoard(),
+		notices: &noticeBoard{},
 		routes:  map[policy.RouteName]*routeTally{}, trunks: map[policy.TrunkName]*trunkTally{}, attempts: map[attemptKey]uint64{},
 		probes: map[probeKey]uint64{}, rtt: map[health.EndpointName]time.Duration{}, setup: map[policy.Class]*console.Histogram{}, gaps: map[policy.Class]*console.Histogram{},
 	}

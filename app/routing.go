@@ -10,7 +10,7 @@ import (
 
 // routing translates a file into what package sip swaps at a reload.
 func routing(f *configs.File) sip.Routing {
-	r := sip.Routing{Name: f.Name, AnswerEmergency: f.UnknownSources == configs.AnswerEmergency, Health: healthConfig(f)}
+	r := sip.Routing{Name: f.Name, AnswerEmergency: f.UnknownSources == configs.AnswerEmergency, Health: healthConfig(f), MediaGap: f.Health.MediaGap}
 	for _, t := range f.Trunks {
 		r.Trunks = append(r.Trunks, sip.Trunk{
 			Trunk:     policy.Trunk{Name: policy.TrunkName(t.Name), Kind: trunkKind(t.Kind), Out: endpointNames(t.Out), GiveUp: t.GiveUp},
@@ -38,6 +38,7 @@ func route(r configs.Route) policy.Route {
 		Name: policy.RouteName(r.Name), Class: class(r.Class), Numbers: r.Numbers, Aid: r.Aid,
 		Patience: r.Patience, Progress: r.Progress, Ringing: r.Ringing, RingingToPartners: r.RingingToPartners,
 		Overlap: r.Overlap, Overflow: r.Overflow, EarlyMedia: r.EarlyMedia == configs.FirstEarlyMedia,
+		NoRescue: !r.Rescue, RescueBye: r.RescueBye == configs.SuspiciousRescueBye,
 	}
 	for _, t := range r.Trunks {
 		out.Trunks = append(out.Trunks, policy.TrunkName(t))

@@ -52,6 +52,7 @@ type attempt struct {
 	answerMsg *wire.Message // its 2xx; nil once it is not needed any more
 	acked     bool          // our ACK to it went out, or waits for a connection
 	ack       []byte        // that ACK
+	madeOffer bool          // its INVITE carried an offer
 	rang      bool
 	spoke     bool // any response came
 }
@@ -212,6 +213,9 @@ func (at *attempt) invite(f wire.Flow) []byte {
 	b = appendOptionTags(b, m, s.machine.Class != policy.Routine)
 	b = at.appendDiversion(b, f)
 	b = appendEndToEnd(b, m, true)
+	if at.madeOffer && !s.offer.ok { // a rescue of a call whose INVITE had no body
+		b = wire.AppendHeader(b, "Content-Type", "application/sdp")
+	}
 	b = at.appendHistory(b, f)
 	return wire.AppendBody(b, body)
 }
@@ -256,10 +260,17 @@ func withLR(uri string) string {
 // offerBody is the caller's body with this attempt's ports in it. After a frozen answer only its codecs are offered (R44).
 func (at *attempt) offerBody(f wire.Flow) (body, text []byte) {
 	s := at.s
-	if !s.offer.ok {
+	rescue := s.final // the caller's last description is offered, whatever it was when it was sent (R21)
+	switch {
+	case rescue:
+		text = s.caller.far
+	case s.offer.ok:
+		text = s.offer.text()
+	}
+	if text == nil {
 		return s.invite.Body, nil
 	}
-	text = s.offer.text()
+	at.madeOffer = true
 	if s.frozen != nil {
 		text = sdp.Restrict(text, s.frozen.theirs)
 	}
@@ -267,6 +278,9 @@ func (at *attempt) offerBody(f wire.Flow) (body, text []byte) {
 		at.media = s.reserve(f.Remote.Addr().Unmap().Is6(), s.caller.media.Len())
 	}
 	text = s.rewrite(&at.party, text)
+	if !s.offer.ok {
+		return text, text
+	}
 	return sdp.Splice(s.offer.body, s.offer.span, text), text
 }
 
@@ -361,7 +375,7 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	at.answerMsg, at.answered, at.final, at.leg = m, true, true, d
 	usable := !o.NoAnswer
-	if s.lateOffer {
+	if !at.madeOffer {
 		usable = describe(m).ok
 	}
 	if usable {
@@ -608,7 +622,7 @@ func (at *attempt) discard(now time.Time, why string) {
 
 // confirm ACKs the winner's 2xx. Where the 2xx was the offer the ACK waits for the caller's answer.
 func (at *attempt) confirm(now time.Time) {
-	if at.s.lateOffer && describe(at.answerMsg).ok {
+	if !at.madeOffer && describe(at.answerMsg).ok {
 		return
 	}
 	at.ackNow(now, nil, nil, "")

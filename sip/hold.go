@@ -36,10 +36,19 @@ func (s *Server) Holds(ctx context.Context) ([]health.Hold, error) {
 	return holds, nil
 }
 
-// RestoreHolds takes holds that were written down before a restart. It must be called before Run, so that the first call's plan knows them.
-func (s *Server) RestoreHolds(now time.Time, holds []health.Hold) {
+// HealthState gives what should survive a restart: the holds, and what calls brought down (R18, R45).
+func (s *Server) HealthState(ctx context.Context) (health.State, error) {
+	state, err := askJudge(ctx, s, func(_ time.Time, j *health.Judge) health.State { return j.State() })
+	if err != nil {
+		return health.State{}, fmt.Errorf("look at the health: %w", err)
+	}
+	return state, nil
+}
+
+// RestoreHealth takes what was written down before a restart. It must be called before Run, so that the first call's plan knows it.
+func (s *Server) RestoreHealth(now time.Time, state health.State) {
 	l := s.loops[0]
-	l.judge.RestoreHolds(now, holds)
+	l.judge.Restore(now, state)
 	l.publish(now)
 }
 

@@ -45,6 +45,11 @@ type session struct {
 	relays     []*relay      // requests in dialog that wait for the other side's answer
 	refitDue   bool          // the winner must be asked again for the codecs that the caller was told (R44)
 	check      callerCheck
+	watch      watch               // over the endpoint's media (R20)
+	talksSince time.Time           // since when the present endpoint talks
+	retellDue  bool                // the caller must be asked again: the new endpoint answered otherwise (R21)
+	byeJudge   func(now time.Time) // a suspicious BYE that waits for its burst (R23)
+	byeJudgeAt time.Time
 
 	events     []call.Event
 	feeding    bool
@@ -226,17 +231,32 @@ func (s *session) reserve(six bool, streams int) *media.Side {
 // plan makes a plan of what is believed now and gives it to the call.
 func (s *session) plan(now time.Time) {
 	srv := s.loop.s
+	if s.final { // a rescue: by the configuration that runs now, in the second line (R7, R21)
+		s.routing, s.frozen = srv.routing.Load(), nil
+		if m := s.routing.policy.Match(query(s.invite, s.trunk)); m.Found {
+			s.match = m
+		}
+		s.match.SecondLine = true
+	}
 	snap := srv.health.Load()
 	srv.shared.mu.Lock()
+	own := 0
+	for _, at := range s.attempts {
+		if at.marked {
+			own++
+		}
+	}
 	p := s.routing.policy.Plan(s.match, policy.View{
 		State: func(name policy.EndpointName) policy.State {
 			st := snap.Of(name)
 			return policy.State{Verdict: st.Verdict, Held: st.Held, Busy: st.Full(now), Used: srv.shared.slots.Used(name), Words: st.Words}
 		},
 		MaxForwards: maxForwards(s.invite),
-		CallerOut:   s.number != "" && srv.shared.out[s.number] > 0,
+		CallerOut:   s.number != "" && srv.shared.out[s.number] > own,
 	})
 	srv.shared.mu.Unlock()
+	p.Rescue = !s.match.Route.NoRescue
+	p.RescueBye = p.Rescue && s.match.Route.RescueBye
 	s.feed(now, call.Planned{Plan: p})
 }
 
@@ -290,6 +310,16 @@ func (s *session) perform(now time.Time, a call.Action) {
 		s.reject(now, a)
 	case call.HangUp:
 		s.hangUp(now, a)
+	case call.Check:
+		s.checkEndpoint(now, false)
+	case call.Rescuing:
+		s.rescuing(now, a)
+	case call.Kept:
+		s.kept(a)
+	case call.Replace:
+		s.replace(now, s.attempt(a.Attempt))
+	case call.Abandon:
+		s.abandon(now, a)
 	case call.Note:
 		s.log.Info().Msg(a.Text)
 	case call.Over:
@@ -364,10 +394,10 @@ func (s *session) aim(at *attempt) {
 	}
 	if d := at.sdpOf(msg); d.ok {
 		at.far = d.text()
-		if s.lateOffer && at.media == nil && s.caller.media != nil {
+		if !at.madeOffer && at.media == nil && s.caller.media != nil {
 			at.media = s.reserve(at.flow.Remote.Addr().Unmap().Is6(), s.caller.media.Len()) // the caller's answer will need it
 		}
-		if s.offer.ok {
+		if at.madeOffer {
 			s.pair(&s.caller, s.caller.far, &at.party, at.far)
 		}
 	}
@@ -390,7 +420,7 @@ func (s *session) answer(now time.Time, at *attempt) {
 		return
 	}
 	s.waits = false
-	s.answeredAt = now
+	s.answeredAt, s.talksSince = now, now
 	m := at.answerMsg
 	var body, text []byte
 	ctype := ""
@@ -423,6 +453,7 @@ func (s *session) answer(now time.Time, at *attempt) {
 	s.loop.s.cfg.Observer.CallAnswered(s.match.Route.Name, s.machine.Class, at.ep.Name, setup)
 	s.log.Info().Str("endpoint", string(at.ep.Name)).Dur("setup_ms", setup).Int("attempt", int(at.id)).Msg("call answered")
 	s.refit(now, at)
+	s.watchTalk(now)
 }
 
 // appendAnswerHeaders copies the end-to-end headers of a 200 up, with option tags that hold on the caller's leg.
@@ -563,6 +594,10 @@ func (s *session) wake() time.Time {
 	}
 	if !s.over {
 		t = earliest(t, s.check.next)
+		t = earliest(t, s.watch.next)
+		if s.byeJudge != nil {
+			t = earliest(t, s.byeJudgeAt)
+		}
 	}
 	return t
 }
@@ -572,6 +607,13 @@ func (s *session) tick(now time.Time) {
 	s.legTick(now, &s.caller)
 	if s.winner != nil && s.winner.leg != nil {
 		s.legTick(now, &s.winner.party)
+	}
+	if !s.over && !s.watch.next.IsZero() && !s.watch.next.After(now) {
+		s.look(now) // before the call's own deadlines: a packet that has come speaks first
+	}
+	if judge := s.byeJudge; judge != nil && !s.byeJudgeAt.After(now) {
+		s.byeJudge = nil
+		judge(now)
 	}
 	if w := s.machine.Wake(); !w.IsZero() && !w.After(now) {
 		s.feed(now, call.Tick{})

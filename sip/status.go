@@ -18,6 +18,7 @@ type counters struct {
 	requests, responses, garbage, malformed, stray, overflow atomic.Uint64
 	unknown, unknownInvites, icmp, panics, stalls, noPorts   atomic.Uint64
 	resent, repeats                                          atomic.Uint64
+	rescues, rescued, lostTalking                            atomic.Uint64
 }
 
 // Counters are numbers since the start, but for Active and Talking, which are now.
@@ -39,10 +40,13 @@ type Counters struct {
 	UnknownInvites uint64 `json:"unknown_invites"` // INVITEs of such hosts
 	ICMP           uint64 `json:"icmp"`
 	Panics         uint64 `json:"panics"`
-	Stalls         uint64 `json:"stalls"`   // times we were late ourselves
-	NoPorts        uint64 `json:"no_ports"` // sides of calls that found no media ports
-	Resent         uint64 `json:"resent"`   // messages that a timer sent again
-	Repeats        uint64 `json:"repeats"`  // messages that came again
+	Stalls         uint64 `json:"stalls"`       // times we were late ourselves
+	NoPorts        uint64 `json:"no_ports"`     // sides of calls that found no media ports
+	Rescues        uint64 `json:"rescues"`      // times a talking call lost its endpoint
+	Rescued        uint64 `json:"rescued"`      // of them, heard another endpoint afterwards
+	LostTalking    uint64 `json:"lost_talking"` // of them, the caller left before anybody answered
+	Resent         uint64 `json:"resent"`       // messages that a timer sent again
+	Repeats        uint64 `json:"repeats"`      // messages that came again
 
 	Wire wire.Counters `json:"wire"`
 }
@@ -56,7 +60,8 @@ func (s *Server) Counters() Counters {
 		Requests: c.requests.Load(), Responses: c.responses.Load(), Garbage: c.garbage.Load(), Malformed: c.malformed.Load(),
 		Stray: c.stray.Load(), Overflow: c.overflow.Load(), Unknown: c.unknown.Load(), UnknownInvites: c.unknownInvites.Load(),
 		ICMP: c.icmp.Load(), Panics: c.panics.Load(), Stalls: c.stalls.Load(), NoPorts: c.noPorts.Load(),
-		Resent: c.resent.Load(), Repeats: c.repeats.Load(), Wire: s.stack.Counters(),
+		Resent: c.resent.Load(), Repeats: c.repeats.Load(), Rescues: c.rescues.Load(), Rescued: c.rescued.Load(), LostTalking: c.lostTalking.Load(),
+		Wire: s.stack.Counters(),
 	}
 }
 
