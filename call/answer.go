@@ -9,6 +9,8 @@ import (
 func (c *Call) answered(ev Answered) {
 	a := c.find(ev.Attempt)
 	switch {
+	case a == nil && ev.Attempt <= c.Last:
+		c.do(Discard{Attempt: ev.Attempt, Why: "the attempt was over"})
 	case a == nil:
 		c.do(Discard{Attempt: ev.Attempt, Why: "no such attempt"})
 	case a.State == StateWon:

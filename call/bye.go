@@ -44,10 +44,13 @@ func (c *Call) passOn(from Side) {
 		return
 	}
 	why := "the caller hung up"
+	if c.Watch.doubted() {
+		c.LostTalking = true
+		why = fmt.Sprintf("lost while talking, perhaps: %s while %s seemed dead", why, c.name(c.find(c.Winner)))
+	}
 	if c.Watch.LeftAt.IsZero() {
 		c.do(HangUp{Side: Callee, Why: why})
 	}
-	c.LostTalking = c.Watch.doubted()
 	c.over(why)
 }
 

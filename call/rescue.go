@@ -119,7 +119,7 @@ func (c *Call) endRound(now time.Time, why string) {
 	c.stopAll(false, why)
 	c.rest()
 	c.Rescue.PlanAt = now.Add(pause)
-	c.Rescue.Why = why
+	c.Rescue.Why = fmt.Sprintf("%s in round %d", why, c.Rescue.Round)
 }
 
 // replace puts the endpoint that answered in the place of the lost one. The caller's dialog stays.
@@ -152,7 +152,7 @@ func (c *Call) settle(elsewhere bool, why string) {
 
 // leaveLost ends a call whose caller leaves while nobody talks to it.
 func (c *Call) leaveLost(why string) {
-	why += fmt.Sprintf(" before anybody took over from %s: lost while talking", c.name(c.find(c.Winner)))
+	why = fmt.Sprintf("lost while talking: %s before anybody took over from %s", why, c.name(c.find(c.Winner)))
 	c.stopAll(false, why)
 	c.do(Abandon{Attempt: c.Winner, Why: why})
 	c.LostTalking = true
