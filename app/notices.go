@@ -32,8 +32,15 @@ func (b *noticeBoard) add(n health.Notice) {
 
 // overtakes says that a notice of one kind makes an older one of another untrue.
 func overtakes(now, old health.NoticeKind) bool {
-	hold := func(k health.NoticeKind) bool { return k == health.HoldSet || k == health.HoldEnds || k == health.HoldEnded }
-	return hold(now) && hold(old)
+	for _, story := range [][]health.NoticeKind{
+		{health.HoldSet, health.HoldEnds, health.HoldEnded},
+		{health.ReturnBegins, health.Proven},
+	} {
+		if slices.Contains(story, now) && slices.Contains(story, old) {
+			return true
+		}
+	}
+	return false
 }
 
 // words gives what is worth saying now, oldest first. What the status says elsewhere is left out: who is held and until when, and that we suspect

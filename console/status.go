@@ -52,9 +52,12 @@ type EndpointStatus struct {
 
 // HoldStatus is an operator's override.
 type HoldStatus struct {
-	By    string    `json:"by"`
-	Why   string    `json:"why"`
-	Until time.Time `json:"until"`
+	Endpoint    string    `json:"endpoint"`
+	By          string    `json:"by"`
+	Why         string    `json:"why"`
+	From        time.Time `json:"from"`
+	Until       time.Time `json:"until"`
+	LeftSeconds int64     `json:"left_seconds"` // by the node's monotonic clock
 }
 
 // TrunkStatus is one carrier or PBX that sends us calls.

@@ -111,8 +111,11 @@ func (j *Judge) callFailed(now time.Time, w *watch, ev CallEvidence) {
 	}
 	w.failed++
 	w.good = 0
+	unproven := w.tripped && w.returning && w.proofs == 0
 	w.proofs = 0
 	switch {
+	case unproven && !w.calls.failing(now, ev.Number):
+		j.trip(now, w, "a call "+ev.Why+" as it was returning") // half open: one failure is enough
 	case j.failsForAll(w, ev.Number):
 		j.trip(now, w, j.tripWords(w, ev.Why))
 	case j.failsForNumber(now, w, ev.Number):

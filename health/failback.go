@@ -36,7 +36,10 @@ func (j *Judge) beginReturn(now time.Time, w *watch) {
 
 // holdRunsOut takes an endpoint whose hold has ended on the way back that a down one takes.
 func (j *Judge) holdRunsOut(now time.Time, w *watch) (words string) {
-	if w.verdict == Down || w.returning || j.cfg.FailBack == Probes && !w.tripped {
+	if w.returning {
+		w.canaryAt = now.Add(canaryAfter)
+	}
+	if w.verdict == Down || w.returning || j.cfg.FailBack == Probes {
 		return ""
 	}
 	j.beginReturn(now, w)
@@ -46,7 +49,7 @@ func (j *Judge) holdRunsOut(now time.Time, w *watch) (words string) {
 // proves counts a call with two-way audio as proof of a returning endpoint.
 func (j *Judge) proves(now time.Time, w *watch, o *outcome, ev CallEvidence) {
 	switch {
-	case !w.returning || o.proof || j.voided(now):
+	case !w.returning || o.proof:
 		return
 	case ev.Class == Test:
 		o.proof = true

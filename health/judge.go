@@ -127,12 +127,16 @@ type belief struct {
 	canaryAt  time.Time // when one emergency call may try it
 }
 
+// mark is what was believed before bad evidence: that of one moment, or what came so soon after it that it would fill the marks.
 type mark struct {
-	at     time.Time
-	belief belief
+	at, last time.Time
+	belief   belief
 }
 
-const maxMarks = 8
+const (
+	maxMarks  = 32
+	markGrain = 250 * time.Millisecond
+)
 
 type report struct {
 	at    time.Time
@@ -180,6 +184,11 @@ func (j *Judge) Reconfigure(now time.Time, cfg Config) {
 		}
 		j.of[e.Name] = w
 		j.order = append(j.order, w)
+	}
+	for _, w := range j.order {
+		if w.returning && !w.tripped && j.cfg.FailBack == Probes {
+			j.proven(now, w, "fail_back is probes now")
+		}
 	}
 	for name, w := range old {
 		if j.of[name] == nil && w.hold != nil {
@@ -393,11 +402,15 @@ func (j *Judge) damped(now time.Time, w *watch) time.Duration {
 }
 
 func (w *watch) remember(now time.Time) {
+	if n := len(w.marks); n > 0 && now.Sub(w.marks[n-1].at) < markGrain {
+		w.marks[n-1].last = now
+		return
+	}
 	if len(w.marks) == maxMarks {
 		copy(w.marks, w.marks[1:])
 		w.marks = w.marks[:maxMarks-1]
 	}
-	w.marks = append(w.marks, mark{at: now, belief: w.belief})
+	w.marks = append(w.marks, mark{at: now, last: now, belief: w.belief})
 }
 
 func (j *Judge) turn(now time.Time, w *watch, to Verdict, why string) {

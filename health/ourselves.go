@@ -55,7 +55,7 @@ func (j *Judge) takeBack(now, since time.Time, why string) {
 			j.snapshot = nil
 		}
 		for i, m := range w.marks {
-			if m.at.Before(since) {
+			if m.last.Before(since) {
 				continue
 			}
 			w.marks = w.marks[:i]
