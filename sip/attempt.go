@@ -37,14 +37,15 @@ type attempt struct {
 
 	fromBare string // its From value without a tag
 
-	ticket   policy.Ticket
-	slot     bool // holds one of the endpoint's slots
-	marked   bool // the caller's number is counted as being out at this partner
-	sent     bool // the INVITE has left
-	stopped  bool
-	final    bool // its INVITE has a final response, or will never have one
-	released bool
-	reported bool // its silence has been told to health
+	ticket    policy.Ticket
+	slot      bool // holds one of the endpoint's slots
+	marked    bool // the caller's number is counted as being out at this partner
+	sent      bool // the INVITE has left
+	stopped   bool
+	cancelled bool // its transaction has a CANCEL
+	final     bool // its INVITE has a final response, or will never have one
+	released  bool
+	reported  bool // its silence has been told to health
 
 	dialogs   []*leg.Leg      // one per To tag; leg is the one that counts
 	earlyMsgs []*wire.Message // the first provisional with SDP of each dialog
@@ -526,14 +527,23 @@ func (at *attempt) icmp(now time.Time) {
 }
 
 // outlives implements outliver: where the endpoint rang, its answer may still come by a new connection (RFC 3261 §18.2.2); until then it counts as
-// silent (R6).
+// silent (R6). One that has not rung is as good as refused; but it may have our INVITE, and if it rings after all it is told that nobody waits.
 func (at *attempt) outlives(now time.Time) bool {
-	if at.final || !at.rang {
+	if at.final {
 		return false
 	}
-	if !at.stopped {
+	at.dead = true
+	switch {
+	case at.stopped && at.spoke:
+		at.cancel(now, `SIP;cause=487;text="the connection was lost"`) // the one before may have been lost with the connection
+	case at.stopped:
+		// Its CANCEL waits for the first sign of life.
+	case at.rang:
 		at.s.loop.called(now, at.ep.Name, health.CallFailed, "lost its connection while it rang")
 		at.died(now)
+	default:
+		at.fail(now, call.Transport, 0)
+		at.cancel(now, `SIP;cause=503;text="the connection was lost"`)
 	}
 	at.s.loop.touch(at.s)
 	return true
@@ -582,23 +592,33 @@ func (at *attempt) cancel(now time.Time, reasons ...string) {
 		b = wire.AppendHeader(b, "Reason", v)
 	}
 	b = wire.AppendBody(b, nil)
-	if !at.dead {
-		l.effects = l.txns.Cancel(now, at.key, b, l.effects)
-		l.apply(now)
+	if !at.dead || !at.spoke {
+		at.sendCancel(now, b)
 		return
 	}
-	// Its connection broke while it rang: its telephones would ring on.
+	// Its connection broke: its telephones would ring on.
 	l.s.stack.Connect(at.flow.Proto, netip.Addr{}, at.flow.Remote, connectLimit, func(f wire.Flow, err error) {
 		l.post(func(now time.Time) {
-			if w, ok := l.waiting[at.key]; ok && err == nil {
+			if err == nil && l.move(at.key, f) {
 				at.flow, at.dead = f, false
-				l.waiting[at.key] = pending{w.waiter, f}
-				l.txns.Move(at.key, f)
+				if at.cancelled {
+					l.send(f, b) // a repetition, if the first arrived
+				}
 			}
-			l.effects = l.txns.Cancel(now, at.key, b, l.effects)
-			l.apply(now)
+			at.sendCancel(now, b) // without a connection it reaches nobody, but the INVITE has an end now
 		})
 	})
+}
+
+// sendCancel gives the CANCEL to the INVITE's transaction, once.
+func (at *attempt) sendCancel(now time.Time, b []byte) {
+	if at.cancelled {
+		return
+	}
+	at.cancelled = true
+	l := at.s.loop
+	l.effects = l.txns.Cancel(now, at.key, b, l.effects)
+	l.apply(now)
 }
 
 func quoteless(s string) string {

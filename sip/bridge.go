@@ -61,6 +61,9 @@ func (s *session) inDialog(now time.Time, part int, key txn.Key, m *wire.Message
 		return
 	}
 	in := leg.Incoming{Method: m.Method, CSeq: m.CSeq, Contact: contactURI(m), SDP: describe(m).sdp()}
+	if m.Has("Supported") {
+		in.Supported = m.List("Supported")
+	}
 	d := p.leg.Receive(in, s.loop.rnd.Uint32())
 	if d.Confirms { // its ACK was lost
 		s.ackMissing(now, p)
@@ -398,6 +401,9 @@ func (s *session) copyReply(now time.Time, r *relay, m *wire.Message, body, text
 		}
 	}
 	b = appendTags(b, "Supported", optionTags(m, "Supported"))
+	if code < 300 {
+		b = appendTimer(b, s.grantTimer(now, r.from, r.req))
+	}
 	b = wire.AppendBody(b, body)
 	if r.req.Method == "INVITE" {
 		r.from.answers(r.req, r.src)

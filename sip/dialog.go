@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -53,6 +54,49 @@ func legResponse(m *wire.Message) leg.Response {
 		}
 	}
 	return r
+}
+
+// grantTimer starts the session timer that a request of p asks for (RFC 4028 §9), and gives what the 2xx must say; zero when none is granted. It is
+// negotiated on each leg by itself. The peer refreshes: what it sends for that passes, and does no harm. Who wants us to do it is told that there is none.
+func (s *session) grantTimer(now time.Time, p *party, m *wire.Message) leg.Session {
+	if m.Method != "INVITE" && m.Method != "UPDATE" {
+		return leg.Session{}
+	}
+	asked := leg.Session{}
+	if v, ok := m.Get("Session-Expires"); ok && p.leg.Supports("timer") {
+		asked = parseSession(v)
+	}
+	if asked.Refresher == leg.RefresherUAS {
+		asked = leg.Session{}
+	}
+	granted, _ := p.leg.GrantTimer(now, asked)
+	return granted
+}
+
+// parseSession reads a Session-Expires value (RFC 4028 §4). A garbled one asks for nothing.
+func parseSession(v string) leg.Session {
+	seconds, params, _ := strings.Cut(v, ";")
+	n, err := strconv.ParseUint(strings.TrimSpace(seconds), 10, 31)
+	if err != nil {
+		return leg.Session{}
+	}
+	s := leg.Session{Expires: time.Duration(n) * time.Second}
+	switch who, _ := wire.Param(";"+params, "refresher"); strings.ToLower(who) {
+	case "uac":
+		s.Refresher = leg.RefresherUAC
+	case "uas":
+		s.Refresher = leg.RefresherUAS
+	}
+	return s
+}
+
+func appendTimer(b []byte, granted leg.Session) []byte {
+	if granted.Expires == 0 {
+		return b
+	}
+	b = append(b, "Session-Expires: "...)
+	b = strconv.AppendInt(b, int64(granted.Expires/time.Second), 10)
+	return append(b, ";refresher=uac\r\nRequire: timer\r\n"...)
 }
 
 // hear gives a response to the dialog that it belongs to; a PBX that forks has several (RFC 3261 §13.2.2.4).
@@ -128,7 +172,10 @@ func (s *session) grow(p *party, streams int) {
 }
 
 // rewrite puts our ports into a session description that goes to p.
-func (s *session) rewrite(p *party, text []byte) []byte {
+func (s *session) rewrite(p *party, text []byte) []byte { return s.reword(p, text, false) }
+
+// reword is rewrite; anew gives it a new version even where nothing has changed, so that it is looked at again.
+func (s *session) reword(p *party, text []byte, anew bool) []byte {
 	if p.media == nil {
 		return text
 	}
@@ -136,14 +183,44 @@ func (s *session) rewrite(p *party, text []byte) []byte {
 	if err != nil {
 		return text
 	}
-	s.grow(p, len(v.Streams))
-	p.leg.SDPVersion++
 	e := sdp.Edition{SessionID: p.leg.SDPID, Version: p.leg.SDPVersion, Origin: p.media.Addr()}
-	for i := range min(len(v.Streams), p.media.Len()) {
+	for i := range s.anchored(p, len(v.Streams)) {
 		rtp, rtcp := p.media.Local(i)
 		e.Streams = append(e.Streams, sdp.Local{Addr: p.media.Addr(), RTP: rtp, RTCP: rtcp})
 	}
+	if p.leg.Sent != nil && !anew {
+		if same := sdp.Edit(text, e); bytes.Equal(same, p.leg.Sent) {
+			return same // a refresh: nothing has changed, so the version does not either (RFC 3264 §8)
+		}
+	}
+	p.leg.SDPVersion++
+	e.Version = p.leg.SDPVersion
 	return sdp.Edit(text, e)
+}
+
+// anchored grows both sides of a call to a number of streams, and says how many of them have ports on both: a stream with ports on one side only
+// would end there.
+func (s *session) anchored(p *party, streams int) int {
+	s.grow(p, streams)
+	n := min(streams, p.media.Len())
+	if mate := s.mate(p); mate != nil && mate.media != nil {
+		s.grow(mate, streams)
+		n = min(n, mate.media.Len())
+	}
+	return n
+}
+
+// mate is who p is joined with, or will be.
+func (s *session) mate(p *party) *party {
+	switch {
+	case p != &s.caller:
+		return &s.caller
+	case s.winner != nil:
+		return &s.winner.party
+	case s.frozen != nil:
+		return &s.frozen.attempt.party
+	}
+	return nil
 }
 
 // rewritten is a whole body with the session description in it rewritten for p, and that description.

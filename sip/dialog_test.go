@@ -730,3 +730,199 @@ func TestAWinnerThatIsBusyIsAskedAgainForTheFrozenCodecs(t *testing.T) {
 		st.nothingLeft()
 	})
 }
+
+func TestASessionTimerIsGrantedOnItsOwnLeg(t *testing.T) {
+	for _, c := range []struct{ headers, want string }{
+		{"Supported: timer\nSession-Expires: 1800\nMin-SE: 300", "1800;refresher=uac"},
+		{"Require: timer\nSupported: timer\nx: 120;refresher=uac", "120;refresher=uac"},
+		{"Supported: timer\nSession-Expires: 1800;refresher=uas", ""}, // we don't refresh
+		{"Session-Expires: 1800", ""},                                 // put in on the way: the peer knows nothing of it
+		{"Supported: timer\nSession-Expires: soon", ""},
+		{"Supported: timer\nSession-Expires: 10", ""}, // RFC 4028 §4: 90 s at least
+		{"Supported: timer", ""},
+	} {
+		t.Run(c.headers, func(t *testing.T) {
+			onStage(t, nil, func(st *stage) {
+				st.carrier.present.Store(true)
+				caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000), strings.Split(c.headers, "\n")...)
+				st.carrier.expect("100 INVITE")
+				room := st.rooms["control-room"]
+				m := room.expect("INVITE")
+				if m.Has("Session-Expires") || m.Has("Min-SE") || m.HasToken("Supported", "timer") || m.HasToken("Require", "timer") {
+					t.Errorf("session timers are of one leg:\n%s", m.raw)
+				}
+				called := callee(room, m, "room")
+				var knows []string
+				if strings.Contains(c.headers, "Supported: timer") {
+					knows = append(knows, "Supported: timer")
+				}
+				room.replyBody(m, 200, "room", sdpOf(room, 50000), knows...)
+				ok := st.carrier.expect("200 INVITE")
+				checkTimer(t, ok, c.want)
+				room.expect("ACK")
+				caller.ack(ok, "")
+				time.Sleep(10 * time.Millisecond)
+				// Both ends refresh without changing anything.
+				for i, way := range []struct{ from, to *dialog }{{caller, called}, {called, caller}, {caller, called}} {
+					method := []string{"INVITE", "UPDATE", "UPDATE"}[i]
+					body, answer := sdpOf(way.from.a, 40000), sdpOf(way.to.a, 50000)
+					if i == 2 {
+						body, answer = "", ""
+					}
+					way.from.request(method, body, append(strings.Split(c.headers, "\n"), way.from.a.contact())...)
+					if method == "INVITE" {
+						way.from.a.expect("100 INVITE")
+					}
+					m := way.to.a.expect(method)
+					if m.Has("Session-Expires") || m.HasToken("Require", "timer") {
+						t.Errorf("session timers are of one leg:\n%s", m.raw)
+					}
+					way.to.a.replyBody(m, 200, "", answer, "Session-Expires: 600;refresher=uas")
+					ok := way.from.a.expect("200 " + method)
+					checkTimer(t, ok, c.want)
+					if method == "INVITE" {
+						way.to.a.expect("ACK")
+						way.from.ack(ok, "")
+					}
+				}
+				// A peer that forgets to refresh is no reason to end a call (FIELD 1.2).
+				if strings.HasPrefix(c.want, "120") {
+					called.a.silence(5 * time.Minute)
+				}
+				st.carrier.silence(time.Second)
+				st.hangUp(caller, called)
+				st.nothingLeft()
+			})
+		})
+	}
+}
+
+func checkTimer(t *testing.T, m heard, want string) {
+	t.Helper()
+	if got, _ := m.Get("Session-Expires"); got != want || m.HasToken("Require", "timer") != (want != "") {
+		t.Errorf("Session-Expires is %q, want %q, with Require: timer if there is one:\n%s", got, want, m.raw)
+	}
+}
+
+func TestACallerWhoIsGoneIsNoticed(t *testing.T) {
+	type answers func(a *actor, m heard)
+	silent := func(*actor, heard) {}
+	code := func(c int) answers { return func(a *actor, m heard) { a.reply(m, c, "") } }
+	for _, c := range []struct {
+		name  string
+		how   answers
+		stays bool
+	}{
+		{"silent", silent, false},
+		{"481", code(481), false},
+		{"408", code(408), false},
+		{"200", code(200), true},
+		{"405", code(405), true},
+		{"488", code(488), true},
+		{"501", code(501), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			onStage(t, nil, func(st *stage) {
+				_, called := st.talk("control-room")
+				began := time.Now()
+				questions := map[uint32]int{}
+				end := time.After(3 * time.Minute)
+				for over := false; !over; {
+					select {
+					case m := <-st.carrier.in:
+						switch kind(m.Message) {
+						case "OPTIONS":
+							if len(questions) == 0 && time.Since(began) < 29900*time.Millisecond {
+								t.Errorf("asked after %v; want 30 s without media", time.Since(began))
+							}
+							questions[m.CSeq]++
+							c.how(st.carrier, m)
+						case "BYE":
+							st.carrier.reply(m, 481, "")
+							over = true
+						default:
+							t.Fatalf("the caller got %s", kind(m.Message))
+						}
+					case <-end:
+						over = true
+					}
+				}
+				if c.stays {
+					if len(questions) < 2 || len(called.a.in) > 0 {
+						t.Errorf("%d questions, and the room got %d messages; who answers stays for ever", len(questions), len(called.a.in))
+					}
+					called.request("BYE", "")
+					called.a.expect("200 BYE")
+					st.carrier.reply(st.carrier.skipTo("BYE"), 200, "")
+				} else {
+					if len(questions) != 2 {
+						t.Errorf("gone after %d questions; want two", len(questions))
+					}
+					if got := time.Since(began); got > 45*time.Second {
+						t.Errorf("gone after %v", got)
+					}
+					called.a.reply(called.a.expect("BYE"), 200, "")
+				}
+				st.nothingLeft()
+			})
+		})
+	}
+}
+
+func TestACallerWhoTalksIsNeverAsked(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+		st.carrier.expect("100 INVITE")
+		room := st.rooms["control-room"]
+		m := room.expect("INVITE")
+		called := callee(room, m, "r")
+		room.reply(m, 180, "r")
+		st.carrier.expect("180 INVITE")
+		time.Sleep(5 * time.Minute) // never while it rings, however long that is
+		for len(st.carrier.in) > 0 {
+			st.carrier.expect("180 INVITE")
+		}
+		room.replyBody(m, 200, "r", sdpOf(room, 50000))
+		ok := st.carrier.expect("200 INVITE")
+		room.expect("ACK")
+		caller.ack(ok, "")
+		phone := st.carrier.opens(40001) // RTCP alone is enough: a silent caller is a caller
+		defer phone.close()
+		for range 30 {
+			time.Sleep(29 * time.Second)
+			phone.says(next(ours(ok.Body)[0]))
+		}
+		if n := len(st.carrier.in); n > 0 {
+			t.Errorf("the caller was asked %d times", n)
+		}
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
+func TestACallerWhoBeginsToTalkBetweenTheQuestionsStays(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+		st.carrier.expect("100 INVITE")
+		room := st.rooms["control-room"]
+		m := room.expect("INVITE")
+		called := callee(room, m, "r")
+		room.replyBody(m, 200, "r", sdpOf(room, 50000))
+		ok := st.carrier.expect("200 INVITE")
+		room.expect("ACK")
+		caller.ack(ok, "")
+		st.carrier.reply(st.carrier.expect("OPTIONS"), 481, "")
+		st.carrier.expect("OPTIONS") // the second, unanswered
+		phone := st.carrier.opens(40000)
+		defer phone.close()
+		phone.says(ours(ok.Body)[0])
+		time.Sleep(20 * time.Second)
+		for len(st.carrier.in) > 0 {
+			if m := <-st.carrier.in; kind(m.Message) != "OPTIONS" {
+				t.Errorf("the caller got %s; its media is back, so it is there", kind(m.Message))
+			}
+		}
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}

@@ -31,6 +31,9 @@ func (l *loop) receive(now time.Time, p wire.Packet) {
 func (l *loop) onResponse(now time.Time, m *wire.Message, f wire.Flow) {
 	key := txn.ClientKey(m.Via.Branch, m.Method)
 	w, ok := l.waiting[key]
+	if ok && w.flow != f && w.flow.Proto.Stream() && f.Proto.Stream() {
+		l.move(key, f) // RFC 3261 §18.2.2: the connection of the request is gone, the response has made a new one; our CANCEL and ACK take it too
+	}
 	verdict, _, needAck, eff := l.txns.Response(now, key, m.Status, l.effects)
 	l.effects = eff
 	l.apply(now)

@@ -385,6 +385,16 @@ func (l *loop) closed(now time.Time, f wire.Flow, err error) {
 	}
 }
 
+// move puts a request of ours that still waits on another connection.
+func (l *loop) move(key txn.Key, f wire.Flow) bool {
+	w, ok := l.waiting[key]
+	if !ok || !l.txns.Move(key, f) {
+		return false
+	}
+	l.waiting[key] = pending{w.waiter, f}
+	return true
+}
+
 // outliver is a request that may be answered by another connection than the one that it went by.
 type outliver interface {
 	outlives(now time.Time) bool

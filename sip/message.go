@@ -13,7 +13,7 @@ import (
 const (
 	allow     = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
 	accept    = "application/sdp, multipart/mixed, */*"
-	supported = "100rel, replaces"
+	supported = "100rel, replaces, timer"
 )
 
 // perLeg says that a header belongs to one leg: it is written anew on the other (RFC 3261 §8.1.1, §20; FIELD 1.2).

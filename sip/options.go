@@ -3,6 +3,7 @@ package sip
 import (
 	"time"
 
+	"nines/media/sdp"
 	"nines/sip/wire"
 )
 
@@ -44,20 +45,7 @@ type callerCheck struct {
 // caller whose phone answers is never cut off.
 func (s *session) checkCaller(now time.Time) {
 	s.check.next = now.Add(callerSilence / 3)
-	if s.check.out || s.winner == nil || s.caller.leg.Pending2xx != nil {
-		return
-	}
-	last := s.answeredAt
-	if s.caller.media != nil {
-		for _, st := range s.caller.media.Stats(nil) {
-			if st.Last.After(last) {
-				last = st.Last
-			}
-		}
-	}
-	if now.Sub(last) < callerSilence {
-		s.check.bad = 0
-		s.check.next = last.Add(callerSilence)
+	if s.check.out || s.winner == nil || s.caller.leg.Pending2xx != nil || !s.hearsCaller() || s.callerHeard(now) {
 		return
 	}
 	line, err := s.caller.leg.Request("OPTIONS", nil)
@@ -76,6 +64,40 @@ func (s *session) checkCaller(now time.Time) {
 	})
 }
 
+// hearsCaller says that the caller's media comes by us. Where it goes past us, or is none that we could take, its silence is nothing that we can
+// know of, and a phone that merely answers no OPTIONS must not cost a call.
+func (s *session) hearsCaller() bool {
+	if s.caller.media == nil {
+		return false
+	}
+	v, err := sdp.Look(s.caller.far)
+	if err != nil {
+		return false
+	}
+	for i := range v.Streams {
+		if v.Streams[i].UDP() && v.Streams[i].RTP().IsValid() {
+			return true
+		}
+	}
+	return false
+}
+
+// callerHeard says that the caller has sent media lately. Then everything is forgotten that spoke against it.
+func (s *session) callerHeard(now time.Time) bool {
+	last := s.answeredAt
+	for _, st := range s.caller.media.Stats(nil) {
+		if st.Last.After(last) {
+			last = st.Last
+		}
+	}
+	if now.Sub(last) >= callerSilence {
+		return false
+	}
+	s.check.bad = 0
+	s.check.next = last.Add(callerSilence)
+	return true
+}
+
 // callerTimeout is how long the caller may take to say that it is there: its carrier is far away, and packets get lost.
 const callerTimeout = 4 * time.Second
 
@@ -87,6 +109,10 @@ func (s *session) checked(now time.Time, there bool) {
 	if there {
 		s.check.bad = 0
 		return
+	}
+	if !s.hearsCaller() || s.callerHeard(now) {
+		s.loop.touch(s)
+		return // it was silent, but it has begun to talk
 	}
 	if s.check.bad++; s.check.bad < 2 {
 		s.check.next = now.Add(time.Second)
@@ -100,7 +126,7 @@ type callerWaiter struct{ s *session }
 
 func (w callerWaiter) response(now time.Time, m *wire.Message, _ wire.Flow) {
 	if m.Status >= 200 {
-		w.s.checked(now, m.Status != 481)
+		w.s.checked(now, m.Status != 481 && m.Status != 408) // 408: somebody on the way says that it is silent
 	}
 }
 func (w callerWaiter) failed(now time.Time, _ failure) { w.s.checked(now, false) }

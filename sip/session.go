@@ -187,19 +187,23 @@ func callerNumber(m *wire.Message) string {
 
 // reserveCaller opens the caller's ports. Without ports the call goes on with its media past us: heard is better than anchored.
 func (s *session) reserveCaller() {
-	streams := 1
-	if s.offer.ok {
-		if v, err := sdp.Look(s.offer.text()); err == nil {
-			streams = len(v.Streams)
-		} else {
-			return // nothing in it that we could anchor
+	six := s.src.Local.Addr().Unmap().Is6()
+	if !s.offer.ok {
+		s.caller.media = s.reserve(six, 1)
+		return
+	}
+	v, err := sdp.Look(s.offer.text())
+	if err != nil {
+		return // nothing in it that we could anchor
+	}
+	for i := range v.Streams {
+		if a := v.Streams[i].Addr; a.IsValid() { // who calls by IPv6 may still talk by IPv4
+			six = a.Unmap().Is6()
+			break
 		}
 	}
-	s.caller.media = s.reserve(s.src.Local.Addr().Unmap().Is6(), streams)
-	if s.offer.ok && s.caller.media != nil {
-		if v, err := sdp.Look(s.offer.text()); err == nil {
-			s.expect(&s.caller, &v, nil)
-		}
+	if s.caller.media = s.reserve(six, len(v.Streams)); s.caller.media != nil {
+		s.expect(&s.caller, &v, nil)
 	}
 }
 
@@ -340,8 +344,8 @@ func (s *session) ring(now time.Time) {
 // early sends an attempt's session description to the caller; from here on that answer is frozen (R44).
 func (s *session) early(now time.Time, at *attempt) {
 	d := describe(at.early())
-	if s.final || s.frozen != nil || !d.ok {
-		return
+	if s.final || s.frozen != nil || !d.ok || s.caller.media != nil && at.media == nil {
+		return // the last: its ports were gone, so its early media can't reach who was told ours
 	}
 	s.frozen = &frozen{attempt: at, theirs: d.text(), ctype: d.ctype}
 	s.aim(at)
@@ -435,6 +439,7 @@ func (s *session) answer(now time.Time, at *attempt) {
 	b = appendRecordRoutes(b, s.invite)
 	b = wire.AppendHeader(b, "Contact", s.caller.leg.Contact)
 	b = s.appendAnswerHeaders(b, m)
+	b = appendTimer(b, s.grantTimer(now, &s.caller, s.invite))
 	if ctype != "" {
 		b = wire.AppendHeader(b, "Content-Type", ctype)
 	}
@@ -479,7 +484,7 @@ func (s *session) refit(now time.Time, at *attempt) {
 		return
 	}
 	s.refitDue = false
-	text := s.rewrite(&at.party, sdp.Restrict(s.offer.text(), s.frozen.theirs))
+	text := s.reword(&at.party, sdp.Restrict(s.offer.text(), s.frozen.theirs), true)
 	s.log.Info().Msg("the winner answered otherwise than the caller was told: asking it again with the agreed codecs")
 	s.ownReinvite(now, at, text)
 }

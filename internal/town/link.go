@@ -24,6 +24,7 @@ type link struct {
 	conn  net.Conn
 	stop  context.CancelFunc // ends the dialling
 	dead  bool               // owned by the loop
+	home  netip.AddrPort     // where its other end listens, by its requests; owned by the loop
 }
 
 // readUDP hands every datagram to the loop. It ends when the socket closes.
@@ -207,13 +208,20 @@ func (p *Phone) linkDown(k *link) {
 	p.failOn(k)
 }
 
-// send puts a message on the way. A frozen phone says nothing.
+// send puts a message on the way. A frozen phone says nothing, or over TCP later.
 func (p *Phone) send(to flow, data []byte) {
-	if p.frozen || p.off {
+	if p.off || p.frozen && to.link == nil {
 		return
 	}
-	if to.link != nil {
-		to.link.send(data)
+	if p.frozen {
+		p.held = append(p.held, func() { p.send(to, data) })
+		return
+	}
+	if k := to.link; k != nil {
+		if k.dead && k.home.IsValid() { // RFC 3261 §18.2.2: a response whose connection is gone makes a new one
+			k = p.linkTo(k.home)
+		}
+		k.send(data)
 		return
 	}
 	_, _ = p.udp.WriteTo(data, net.UDPAddrFromAddrPort(to.addr)) // a datagram that does not leave is a lost datagram

@@ -55,6 +55,7 @@ type Phone struct {
 	script   func(*Message) Behaviour
 	options  int // what it says to OPTIONS; 0: nothing
 	frozen   bool
+	held     []func() // what passes over TCP while the phone is frozen waits in the kernel's buffers
 	off      bool
 	calls    []*Call            // all, in order
 	dialogs  map[string]*Call   // by our tag
@@ -154,7 +155,8 @@ func (p *Phone) Restart() error {
 	return nil
 }
 
-// Freeze makes the phone a black hole: it hears nothing and says nothing, but goes on inside. Thaw ends it.
+// Freeze makes the phone a black hole: it hears nothing and says nothing, but goes on inside. Thaw ends it; what was under way over TCP, which loses
+// nothing, comes then.
 func (p *Phone) Freeze() { p.do(func() { p.freeze(true) }) }
 
 // Thaw ends Freeze.
@@ -314,6 +316,13 @@ func (p *Phone) after(d time.Duration, f func()) *alarm {
 // freeze is Freeze and Thaw in the loop.
 func (p *Phone) freeze(on bool) {
 	p.frozen = on
+	if !on {
+		held := p.held
+		p.held = nil
+		for _, job := range held {
+			job()
+		}
+	}
 	for _, c := range p.calls {
 		if c.voice != nil {
 			c.voice.freeze(on)
@@ -326,7 +335,7 @@ func (p *Phone) kill() {
 	if p.off {
 		return
 	}
-	p.off, p.frozen = true, false
+	p.off, p.frozen, p.held = true, false, nil
 	_ = p.udp.Close()
 	if p.tcp != nil {
 		_ = p.tcp.Close()

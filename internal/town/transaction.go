@@ -183,6 +183,10 @@ type served struct {
 
 // came takes whatever arrived.
 func (p *Phone) came(from flow, data []byte) {
+	if p.frozen && from.link != nil {
+		p.held = append(p.held, func() { p.came(from, data) })
+		return
+	}
 	if p.frozen || p.off || len(strings.Trim(string(data), "\r\n\x00")) == 0 {
 		return
 	}
@@ -206,12 +210,20 @@ func (p *Phone) came(from flow, data []byte) {
 
 // requested takes a request: a repeat gets the last response again, a new one goes to its method.
 func (p *Phone) requested(from flow, m *Message) {
+	if from.link != nil {
+		if a, _, ok := hostOf("sip:" + m.sentBy()); ok {
+			from.link.home = a
+		}
+	}
 	if m.Method == "ACK" {
 		p.acked(m)
 		return
 	}
 	key := m.branch() + " " + m.sentBy() + " " + m.Method
 	if s := p.asked[key]; s != nil {
+		if from.link != nil {
+			s.from = from // a repetition by a new connection
+		}
 		if s.last != nil {
 			p.send(s.from, s.last)
 		}

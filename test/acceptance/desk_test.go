@@ -19,7 +19,6 @@ type desk struct {
 
 	mu     sync.Mutex
 	offers map[string]string // by conversation: what nines offered us
-	ended  int
 }
 
 // newDesk opens a desk; the test's end closes it.
@@ -48,17 +47,11 @@ func (d *desk) serve() {
 			continue
 		}
 		body := ""
-		switch m.Method {
-		case "INVITE":
-			id := m.Get("X-Town-Call")
+		if m.Method == "INVITE" {
 			d.mu.Lock()
-			d.offers[id] = string(m.Body)
+			d.offers[m.Get("X-Town-Call")] = string(m.Body)
 			d.mu.Unlock()
 			body = d.answer(string(m.Body))
-		case "BYE":
-			d.mu.Lock()
-			d.ended++
-			d.mu.Unlock()
 		}
 		_, _ = d.conn.WriteToUDPAddrPort([]byte(response(m, "200 OK", d.conn.LocalAddr().String(), body)), from) // a lost datagram is repeated
 	}
@@ -69,13 +62,6 @@ func (d *desk) offer(id string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.offers[id]
-}
-
-// hungUp counts the BYEs.
-func (d *desk) hungUp() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.ended
 }
 
 // response writes a response to a request, by hand, so that a test can write what no phone would.

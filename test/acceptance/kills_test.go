@@ -22,7 +22,9 @@ type outage struct {
 // closed), or it falls silent (a black hole). No call may be lost, whatever happens, and only those that come before the first failed evidence may
 // wait for the patience of an endpoint that was up.
 func TestPrimaryIsKilledAndRestoredUnderLoad(t *testing.T) {
-	t.Parallel()
+	if !soaking { // at full length it wants the machine for itself
+		t.Parallel()
+	}
 	const rate, answer, talk = 100, 20 * time.Millisecond, 300 * time.Millisecond
 	kills, cycle := 2, 5*time.Second
 	if soaking {

@@ -197,7 +197,7 @@ func (n *node) stop() {
 			t.Errorf("nines still runs %v after it was told to stop", patience)
 		}
 		_ = n.cmd.Process.Kill()
-		<-n.exited
+		t.Logf("nines was killed: %v", <-n.exited)
 	}
 	for _, line := range n.log.with("broke an invariant", "panic") {
 		t.Errorf("nines met a fault of its own: %s", line)

@@ -53,7 +53,9 @@ func sippRoom(t *testing.T, p place, host int, scenario string, args ...string) 
 			t.Errorf("%s at %s ended by itself: %v\n%s", scenario, at, err, out)
 		default:
 			_ = cmd.Process.Kill()
-			<-exited
+			if err := <-exited; err == nil {
+				t.Errorf("%s at %s ended before it was killed\n%s", scenario, at, out)
+			}
 		}
 	})
 	return cmd

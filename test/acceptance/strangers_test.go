@@ -114,7 +114,8 @@ func noSIP(t *testing.T, n *node) {
 	before := n.status().SIP.Dropped["garbage"]
 	s := listen(t, n.place.at(200, 0))
 	all := [][]byte{
-		{0}, []byte("x"), []byte("INVITE"), []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), []byte("SIP/2.0\r\n\r\n"),
+		{0},
+		[]byte("x"), []byte("INVITE"), []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), []byte("SIP/2.0\r\n\r\n"),
 		[]byte("SIP/2.0 2000 OK\r\n\r\n"), bytes.Repeat([]byte("\x00"), 1200), bytes.Repeat([]byte("A"), 65000), bytes.Repeat([]byte("\r\n"), 600), noise(100), noise(1400),
 		request("INVITE", s.at, n.place, dialog{extra: strings.Repeat("X: y\r\n", 5000)}), noise(65000), []byte("\x16\x03\x01\x02\x00\x01\x00"), []byte("\x00\x01\x00\x00\x21\x12\xa4\x42"), []byte(strings.Repeat("Via: x\r\n", 8000)),
 	}

@@ -2,7 +2,6 @@ package night
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"nines/internal/town"
@@ -45,14 +44,23 @@ func (s *stage) checkStill() {
 	}
 }
 
-// checkRest looks for calls that are not over at a phone. A room that answered an INVITE with garbage has told nobody of it and is told nothing.
+// checkRest looks for calls that are not over at a phone. A room of which the node heard no response at all is told nothing either (RFC 3261 §9.1).
 func (s *stage) checkRest(p *town.Phone) {
 	for _, r := range p.Records() {
-		garbled := r.State == town.Asked && !r.Placed && len(r.Provisionals) == 0
-		if r.State != town.Over && r.State != town.Ignored && !garbled {
-			s.failed(r.ID, "%s is left with %v", p.Name(), r)
+		if r.State != town.Over && r.State != town.Ignored && (r.Placed || s.responded(r)) {
+			s.failed(r.ID, "%s is left with a call that is %s, provisionals %v, finals %v: %s", p.Name(), r.State, r.Provisionals, r.Finals, r.ID)
 		}
 	}
+}
+
+// responded says whether a response to the INVITE that a room received came to the node.
+func (s *stage) responded(r town.Record) bool {
+	for _, m := range s.tape.talk(r.ID) {
+		if m.callID == r.CallID && m.method == "INVITE" && m.code >= 100 && m.fate == town.Delivered {
+			return true
+		}
+	}
+	return false
 }
 
 // check judges the calls of a night that is over.
@@ -280,5 +288,3 @@ func (s *stage) checkPatience(st *story) {
 		}
 	}
 }
-
-var _ = slices.Contains[[]int]

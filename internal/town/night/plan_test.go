@@ -228,7 +228,10 @@ func (p *plan) moods(rng *rand.Rand, length time.Duration) {
 				s.rooms[i].feels(m)
 			})
 			if m.kind == freezes || m.kind == dies {
-				p.add(at+between(rng, 4*time.Second, 16*time.Second), p.rooms[i].name+" is repaired", func(s *stage) { s.rooms[i].repair() })
+				end := at + between(rng, 4*time.Second, 14*time.Second)
+				for _, at := range []time.Duration{end, end + 3*time.Second} { // a call that came just before the first may take it down again
+					p.add(at, p.rooms[i].name+" is repaired", func(s *stage) { s.rooms[i].repair() })
+				}
 			}
 			if rng.IntN(6) == 0 {
 				code := []int{200, 200, 0, 500, 503, 404}[rng.IntN(6)]
@@ -314,7 +317,10 @@ func (p *plan) trouble(rng *rand.Rand, i int, r roomPlan, at, end time.Duration)
 		path := randomPath(rng, true)
 		fault(fmt.Sprintf("has a bad path %+v", path), func(s *stage, r *room) { s.net.Between(s.host, r.host, path) })
 	case 7:
-		fault("loses its TCP connections", func(s *stage, r *room) { s.net.Resets(s.host, r.host) })
+		fault("loses its TCP connections", func(s *stage, r *room) {
+			s.net.Resets(s.host, r.host)
+			r.blink()
+		})
 		return
 	}
 	p.add(end, r.name+" is repaired", func(s *stage) { s.rooms[i].repair() })

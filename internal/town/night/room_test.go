@@ -211,6 +211,15 @@ func (r *room) note() {
 	}
 }
 
+// blink breaks what the room was able to do for an instant: calls of before may have been lost.
+func (r *room) blink() {
+	cut := r.cut
+	r.cut = true
+	r.note()
+	r.cut = cut
+	r.note()
+}
+
 func (r *room) reachable() bool { return !r.down && !r.frozen && r.power == town.On && !r.cut }
 
 // ableFrom says whether the room was able from one instant to another without a break.
