@@ -23,7 +23,9 @@ const (
 func (b *noticeBoard) add(n health.Notice) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.recent = slices.DeleteFunc(b.recent, func(o health.Notice) bool { return o.Endpoint == n.Endpoint && (o.Kind == n.Kind || overtakes(n.Kind, o.Kind)) })
+	b.recent = slices.DeleteFunc(b.recent, func(o health.Notice) bool {
+		return o.Endpoint == n.Endpoint && (o.Kind == n.Kind || overtakes(n.Kind, o.Kind))
+	})
 	b.recent = append(b.recent, n)
 	if len(b.recent) > maxNotices {
 		b.recent = slices.Delete(b.recent, 0, len(b.recent)-maxNotices)

@@ -86,11 +86,13 @@ func (n *Node) endpoints(ctx context.Context, st *console.Status, f *configs.Fil
 	if all, err := n.sip.Explain(ctx); err == nil {
 		for _, e := range all {
 			said[string(e.Endpoint)] = e
-			if e.Self != "" && len(st.Notices) == 0 {
-				st.Notices = append(st.Notices, e.Self)
-			}
+		}
+		if len(all) > 0 && all[0].Self != "" {
+			st.Notices = append(st.Notices, all[0].Self)
 		}
 	}
+	st.Notices = append(st.Notices, n.memory.words()...)
+	st.Notices = append(st.Notices, n.tally.notices.words(time.Now())...)
 	for _, e := range f.Endpoints {
 		x := said[e.Name]
 		es := console.EndpointStatus{
@@ -105,7 +107,8 @@ func (n *Node) endpoints(ctx context.Context, st *console.Status, f *configs.Fil
 		}
 		if x.Hold != nil {
 			es.Held = true
-			es.Hold = &console.HoldStatus{By: x.Hold.By, Why: x.Hold.Why, Until: x.Hold.Until}
+			h := holdStatus(*x.Hold)
+			es.Hold = &h
 		}
 		st.Endpoints = append(st.Endpoints, es)
 	}

@@ -39,12 +39,25 @@ var now = time.Date(2026, 11, 23, 14, 2, 15, 0, time.UTC)
 
 // node is a fake running node.
 type node struct {
-	reload func() (console.ReloadResult, error)
+	reload  func() (console.ReloadResult, error)
+	hold    func(console.HoldRequest) (console.HoldResult, error)
+	release func(endpoint, by string) (console.ReleaseResult, error)
+	holds   console.HoldList
 }
 
 func (node) Ready() error { return nil }
 
 func (n node) Reload(context.Context) (console.ReloadResult, error) { return n.reload() }
+
+func (n node) Hold(_ context.Context, req console.HoldRequest) (console.HoldResult, error) {
+	return n.hold(req)
+}
+
+func (n node) Release(_ context.Context, endpoint, by string) (console.ReleaseResult, error) {
+	return n.release(endpoint, by)
+}
+
+func (n node) Holds(context.Context) (console.HoldList, error) { return n.holds, nil }
 
 func (node) Status() console.Status {
 	return console.Status{
