@@ -255,6 +255,7 @@ func (c *Call) watch(now time.Time) {
 		c.withhold(now)
 	case c.Phase == PhaseTalking && due(now, c.Watch.lostAt()):
 		c.lose(now)
+		c.search(now)
 	default:
 		c.check(now)
 	}
