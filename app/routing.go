@@ -24,7 +24,7 @@ func routing(f *configs.File) sip.Routing {
 			Endpoint: policy.Endpoint{
 				Name: policy.EndpointName(e.Name), Partner: e.Partner, Calls: e.Calls, Reserve: e.Reserve, Follow3xx: e.Follow3xx,
 			},
-			URI: e.URI.Raw, Addresses: e.Addresses, MediaFrom: e.MediaFrom, Symmetric: e.Symmetric,
+			URI: e.URI.Raw, Addresses: e.Addresses, MediaFrom: e.MediaFrom, Symmetric: e.Symmetric, Queue: e.Answers == configs.Queue,
 		})
 	}
 	for _, rt := range f.Routes {
@@ -64,7 +64,7 @@ func healthConfig(f *configs.File) health.Config {
 		FailBack: failBack(h.FailBack),
 	}
 	for _, e := range f.Endpoints {
-		c.Endpoints = append(c.Endpoints, health.Endpoint{Name: health.EndpointName(e.Name), Partner: e.Partner})
+		c.Endpoints = append(c.Endpoints, health.Endpoint{Name: health.EndpointName(e.Name), Partner: e.Partner, Queue: e.Answers == configs.Queue})
 	}
 	return c
 }

@@ -47,15 +47,18 @@ type attempt struct {
 	released  bool
 	reported  bool // its silence has been told to health
 
-	dialogs   []*leg.Leg      // one per To tag; leg is the one that counts
-	earlyMsgs []*wire.Message // the first provisional with SDP of each dialog
-	answered  bool
-	answerMsg *wire.Message // its 2xx; nil once it is not needed any more
-	acked     bool          // our ACK to it went out, or waits for a connection
-	ack       []byte        // that ACK
-	madeOffer bool          // its INVITE carried an offer
-	rang      bool
-	spoke     bool // any response came
+	dialogs    []*leg.Leg      // one per To tag; leg is the one that counts
+	earlyMsgs  []*wire.Message // the first provisional with SDP of each dialog
+	answered   bool
+	answerMsg  *wire.Message // its 2xx; nil once it is not needed any more
+	acked      bool          // our ACK to it went out, or waits for a connection
+	ack        []byte        // that ACK
+	madeOffer  bool          // its INVITE carried an offer
+	firstAt    time.Time     // its first response of any kind
+	canary     bool          // it tries a returning endpoint (R17)
+	canaryLeft bool          // and has given the seat back
+	rang       bool
+	spoke      bool // any response came
 }
 
 // connectLimit is how long a TCP or TLS connection may take (R12).
@@ -65,6 +68,7 @@ const connectLimit = 200 * time.Millisecond
 func (s *session) ask(now time.Time, a call.Ask) {
 	at := &attempt{s: s, id: a.Attempt, ask: a, asked: now}
 	at.ep = s.routing.byName[a.Endpoint]
+	at.canary = s.isCanary(a)
 	s.attempts = append(s.attempts, at)
 	if at.ep == nil {
 		at.final = true
@@ -288,7 +292,9 @@ func (at *attempt) offerBody(f wire.Flow) (body, text []byte) {
 // response is a response to this attempt's INVITE.
 func (at *attempt) response(now time.Time, m *wire.Message, f wire.Flow) {
 	defer at.s.loop.touch(at.s)
-	at.spoke = true
+	if !at.spoke {
+		at.spoke, at.firstAt = true, now
+	}
 	switch {
 	case m.Status == 100:
 		at.s.feed(now, call.Trying{Attempt: at.id})
@@ -320,6 +326,7 @@ func (at *attempt) provisional(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	if !at.rang {
 		at.rang = true
+		at.shows(now, health.CallRang, m.Status, "")
 		s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Int("code", m.Status).Dur("after_ms", now.Sub(at.asked)).Msg("rings")
 	}
 	s.feed(now, call.Rang{Attempt: at.id, Code: m.Status, SDP: withSDP})
@@ -380,7 +387,7 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 		usable = describe(m).ok
 	}
 	if usable {
-		s.loop.called(now, at.ep.Name, health.CallAnswered, "")
+		at.shows(now, health.CallAnswered, m.Status, "")
 		s.loop.s.cfg.Observer.Attempted(at.ep.Name, "answered")
 	}
 	s.feed(now, call.Answered{Attempt: at.id, Usable: usable})
@@ -428,8 +435,8 @@ func (at *attempt) refused(now time.Time, m *wire.Message) {
 	s := at.s
 	s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Int("code", m.Status).Str("reason", m.Reason).Msg("refused")
 	if !at.stopped {
-		if what, ok := policy.Evidence(m.Status); ok {
-			s.loop.called(now, at.ep.Name, what, "was refused with "+utoa(uint64(m.Status)))
+		if what, ok := health.CallOutcomeOf(m.Status); ok {
+			at.shows(now, what, m.Status, "was refused with "+utoa(uint64(m.Status)))
 		}
 	}
 	s.loop.s.cfg.Observer.Attempted(at.ep.Name, map[bool]string{true: "stopped", false: "refused"}[at.stopped])
@@ -476,7 +483,7 @@ func (at *attempt) fail(now time.Time, cause call.Cause, code int) {
 	}
 	at.final = true
 	if !at.stopped && cause != call.NoAddress {
-		at.s.loop.called(now, at.ep.Name, health.CallFailed, causeText(cause))
+		at.shows(now, health.CallFailed, 0, causeText(cause))
 	}
 	at.s.loop.s.cfg.Observer.Attempted(at.ep.Name, "failed")
 	at.release()
@@ -521,7 +528,7 @@ func (at *attempt) icmp(now time.Time) {
 		return // it has spoken: an ICMP error can't be about a dead port
 	}
 	defer at.s.loop.touch(at.s)
-	at.s.loop.called(now, at.ep.Name, health.CallSilent, "met a closed port (ICMP)")
+	at.shows(now, health.CallSilent, 0, "met a closed port (ICMP)")
 	at.reported = true
 	at.s.feed(now, call.Unreachable{Attempt: at.id})
 }
@@ -539,7 +546,7 @@ func (at *attempt) outlives(now time.Time) bool {
 	case at.stopped:
 		// Its CANCEL waits for the first sign of life.
 	case at.rang:
-		at.s.loop.called(now, at.ep.Name, health.CallFailed, "lost its connection while it rang")
+		at.shows(now, health.CallFailed, 0, "lost its connection while it rang")
 		at.died(now)
 	default:
 		at.fail(now, call.Transport, 0)
@@ -719,6 +726,7 @@ func (at *attempt) release() {
 	} else {
 		return // still asked: its end releases it
 	}
+	at.leaveCanary()
 	sh := &at.s.loop.s.shared
 	sh.mu.Lock()
 	if at.slot {

@@ -132,6 +132,7 @@ func (s *session) onBye(now time.Time, part int, key txn.Key, m *wire.Message, f
 		s.party(part).leg.End()
 		s.byeMsg = m
 		if part == 0 {
+			s.cleared(now)
 			s.feed(now, call.HungUp{Side: call.Caller})
 			return
 		}

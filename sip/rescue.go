@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"nines/call"
-	"nines/health"
 	"nines/media"
 	"nines/media/sdp"
 	"nines/policy"
@@ -25,28 +24,30 @@ const (
 
 // watch is what a session knows of its endpoint's media.
 type watch struct {
-	next     time.Time
-	hushed   bool      // Hushed was said and nothing has come since
-	icmp     bool      // and that ICMP speaks for it too
-	muted    bool      // SDP tells the endpoint not to send
-	last     time.Time // its last packet
-	learn    time.Time // when it is asked whether it answers in-dialog OPTIONS; zero: known, or asked
-	lostAt   time.Time // since when somebody else is asked; zero: nobody is
-	gapFrom  time.Time // the lost endpoint's last packet
-	gapWaits bool      // the first packet of the new one has not come yet
+	next       time.Time
+	hushed     bool      // Hushed was said and nothing has come since
+	icmp       bool      // and that ICMP speaks for it too
+	muted      bool      // SDP tells the endpoint not to send
+	last       time.Time // its last packet
+	learn      time.Time // when it is asked whether it answers in-dialog OPTIONS; zero: known, or asked
+	lostAt     time.Time // since when somebody else is asked; zero: nobody is
+	gapFrom    time.Time // the lost endpoint's last packet
+	judged     bool      // health knows what its audio shows
+	toldOneWay bool
+	gapWaits   bool // the first packet of the new one has not come yet
 }
 
 // watchTalk begins to watch an endpoint that has just answered.
 func (s *session) watchTalk(now time.Time) {
-	s.watch.hushed, s.watch.icmp, s.watch.last, s.watch.muted = false, false, time.Time{}, false
+	s.watch.hushed, s.watch.icmp, s.watch.last, s.watch.muted, s.watch.judged, s.watch.toldOneWay = false, false, time.Time{}, false, false, false
+	s.watch.next = now.Add(lookEvery)
 	if !s.machine.Plan.Rescue {
 		return
 	}
-	s.watch.next = now.Add(lookEvery)
 	if _, known := s.loop.s.shared.answersOptions(s.winner.ep.Name); !known {
 		s.watch.learn = now.Add(learnAfter)
 	}
-	if st := s.loop.s.health.Load().Of(s.winner.ep.Name); st.Verdict == health.Down {
+	if st := s.loop.s.health.Load().Of(s.winner.ep.Name); st.Dead() {
 		s.feed(now, call.Condemned{On: true, Why: s.winner.named() + " is " + st.Words})
 	}
 	s.noteMuted(now)
@@ -83,7 +84,7 @@ func (s *session) noteMuted(now time.Time) {
 func (s *session) look(now time.Time) {
 	w := &s.watch
 	w.next = now.Add(lookEvery)
-	if s.over || s.winner == nil || !s.machine.Plan.Rescue {
+	if s.over || s.winner == nil {
 		w.next = time.Time{}
 		return
 	}
@@ -101,6 +102,17 @@ func (s *session) look(now time.Time) {
 		return
 	}
 	last, icmp := s.lastOf(s.winner.media)
+	if !w.judged && s.caller.media != nil {
+		heard, _ := s.lastOf(s.caller.media)
+		s.audible(now, last, heard)
+	}
+	if !s.machine.Plan.Rescue {
+		if w.judged {
+			w.next = time.Time{} // nothing more is to be seen
+		}
+		return
+	}
+	s.oneWay(now)
 	gap := s.routing.mediaGap()
 	switch {
 	case last.After(w.last):
@@ -279,7 +291,7 @@ func (l *loop) voided(now time.Time) {
 		if s.winner != nil && !s.over && s.machine.Plan.Rescue {
 			s.watch.hushed, s.watch.icmp = false, false
 			s.feed(now, call.Voided{Until: l.voidUntil})
-			if st := l.s.health.Load().Of(s.winner.ep.Name); st.Verdict == health.Down {
+			if st := l.s.health.Load().Of(s.winner.ep.Name); st.Dead() {
 				s.feed(now, call.Condemned{On: true, Why: s.winner.named() + " is " + st.Words})
 			}
 		}

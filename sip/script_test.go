@@ -92,7 +92,7 @@ func onScene(t *testing.T, change func(*scene), play func(*stage)) {
 					Ask: [][]policy.EndpointName{{"control-room"}, {"standby-room"}}, Patience: time.Second, Progress: 4 * time.Second,
 				},
 			},
-			Health: health.Config{Endpoints: []health.Endpoint{{Name: "control-room"}, {Name: "standby-room"}, {Name: "partner", Partner: true}}},
+			Health: health.Config{FailBack: health.Probes, Endpoints: []health.Endpoint{{Name: "control-room"}, {Name: "standby-room"}, {Name: "partner", Partner: true}}},
 		}
 		out := io.Discard
 		if os.Getenv("NINES_LOG") != "" {

@@ -252,9 +252,13 @@ func (s *session) plan(now time.Time) {
 	}
 	p := s.routing.policy.Plan(s.match, policy.View{
 		State: func(name policy.EndpointName) policy.State {
-			st := snap.Of(name)
-			return policy.State{Verdict: st.Verdict, Held: st.Held, Busy: st.Full(now), Used: srv.shared.slots.Used(name), Words: st.Words}
+			st := snap.For(name, s.match.Number)
+			return policy.State{
+				Verdict: st.Verdict, Held: st.Held, Busy: st.Full(now), Used: srv.shared.slots.Used(name), Words: st.Words,
+				Returning: st.Returning, Canary: st.CanaryDue(now),
+			}
 		},
+		TakeCanary:  func(name policy.EndpointName) bool { return srv.shared.slots.TakeCanary(now, name) },
 		MaxForwards: maxForwards(s.invite),
 		CallerOut:   s.number != "" && srv.shared.out[s.number] > own,
 	})

@@ -47,6 +47,7 @@ type Endpoint struct {
 	Addresses []netip.Addr   // used while DNS has no answer
 	MediaFrom []netip.Prefix // networks its media may come from beside the negotiated address
 	Symmetric bool
+	Queue     bool // answers: queue: its 200 connects, but a person may not be there
 }
 
 // Routing is what a reload swaps. It is never changed after it was given to [Server.Swap].

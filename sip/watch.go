@@ -121,18 +121,6 @@ func (l *loop) sorted() []*session {
 	return out
 }
 
-// called tells the judge what a real call showed.
-func (l *loop) called(now time.Time, name policy.EndpointName, what health.CallOutcome, why string) {
-	if l.judge == nil {
-		first := l.s.loops[0]
-		first.post(func(now time.Time) { first.called(now, name, what, why) })
-		return
-	}
-	l.tellHeard()
-	l.judge.Called(now, name, what, why)
-	l.publish(now)
-}
-
 // probe is one OPTIONS to one endpoint.
 type probe struct {
 	l    *loop
@@ -266,7 +254,7 @@ func (s *session) reportSilence(now time.Time) {
 		if at.spoke {
 			why = "got only a 100 for " + now.Sub(at.asked).Round(10*time.Millisecond).String()
 		}
-		s.loop.called(now, at.ep.Name, health.CallSilent, why)
+		at.shows(now, health.CallSilent, 0, why)
 		s.loop.s.cfg.Observer.Attempted(at.ep.Name, "silent")
 	}
 }
