@@ -66,6 +66,9 @@ func (s *session) inDialog(now time.Time, part int, key txn.Key, m *wire.Message
 	}
 	d := p.leg.Receive(in, s.loop.rnd.Uint32())
 	if d.Confirms { // its ACK was lost
+		if p == &s.caller && !s.isConfirmed() {
+			s.confirm(now)
+		}
 		s.ackMissing(now, p)
 		s.unacked(now, p)
 	}
@@ -144,12 +147,17 @@ func (s *session) onBye(now time.Time, part int, key txn.Key, m *wire.Message, f
 func (s *session) onPrack(now time.Time, p *party, key txn.Key, m *wire.Message, f wire.Flow) {
 	v, _ := m.Get("RAck")
 	rack := parseRAck(v)
-	ok, _, due := p.leg.Pracked(now, m.CSeq, rack, describe(m).sdp(), nil)
-	if !ok {
+	d := describe(m)
+	ok, what, due := p.leg.Pracked(now, m.CSeq, rack, d.sdp(), nil)
+	switch {
+	case !ok:
 		s.reply(now, key, m, f, 481, "Call/Transaction Does Not Exist")
 		return
+	case what == leg.Offered && p == &s.caller && s.frozen != nil:
+		s.offeredAgain(now, key, m, f, d)
+	default:
+		s.reply(now, key, m, f, 200, "OK")
 	}
-	s.reply(now, key, m, f, 200, "OK")
 	for _, e := range due {
 		if !s.final {
 			s.loop.send(p.reply, e.Data)
@@ -158,6 +166,17 @@ func (s *session) onPrack(now time.Time, p *party, key txn.Key, m *wire.Message,
 	if s.waits && p == &s.caller {
 		s.answer(now, s.winner)
 	}
+}
+
+// offeredAgain is an offer in the PRACK of our early answer (RFC 3262 §5). Its answer is the frozen one once more: that is what the caller hears.
+func (s *session) offeredAgain(now time.Time, key txn.Key, m *wire.Message, f wire.Flow, d description) {
+	s.caller.far = d.text()
+	s.pair(&s.caller, s.caller.far, &s.frozen.attempt.party, s.frozen.theirs)
+	text := s.rewrite(&s.caller, s.frozen.theirs)
+	s.caller.leg.Reply(now, leg.Reply{Method: "PRACK", CSeq: m.CSeq, Code: 200, SDP: text})
+	b := appendReply(make([]byte, 0, 512+len(text)), m, f.Remote, 200, "OK", "")
+	b = wire.AppendHeader(b, "Content-Type", "application/sdp")
+	s.loop.respond(now, key, 200, wire.AppendBody(b, text))
 }
 
 // onEarly is a request in a dialog that has nobody on the other side yet, or no more.
@@ -187,6 +206,7 @@ type relay struct {
 	line     leg.Line
 	branch   string
 	flow     wire.Flow
+	until    time.Time // a re-INVITE is taken back then
 
 	answered  bool // its 2xx came
 	acked     bool // and has its ACK
@@ -222,6 +242,10 @@ func negotiates(method string) bool { return method == "INVITE" || method == "UP
 // (RFC 4320 §4.2 wants no response after that).
 const passTimeout = 30 * time.Second
 
+// reinviteLimit is how long a re-INVITE may stay unanswered, whatever provisionals come: while it is open nobody can change the session (RFC 3261 §16.6,
+// Timer C).
+const reinviteLimit = 3*time.Minute + time.Second
+
 // send writes the request on the other side's dialog.
 func (r *relay) send(now time.Time, from *wire.Message, body []byte, ctype string) {
 	s, l := r.s, r.s.loop
@@ -239,9 +263,10 @@ func (r *relay) send(now time.Time, from *wire.Message, body []byte, ctype strin
 		return
 	}
 	r.line = line
-	var timeout time.Duration
-	if method != "INVITE" {
-		timeout = passTimeout
+	timeout := passTimeout
+	if method == "INVITE" {
+		timeout = 0
+		r.until = now.Add(reinviteLimit)
 	}
 	s.reach(now, r.to, r.line, func(now time.Time, flow wire.Flow, err error) {
 		if err != nil || r.cancelled || r.done {
@@ -504,29 +529,33 @@ func (r *relay) finish() {
 
 // cancelRelay passes the CANCEL of a re-INVITE on.
 func (s *session) cancelRelay(now time.Time, invite txn.Key) {
-	l := s.loop
 	for _, r := range s.relays {
-		if r.key != invite || r.answered {
-			continue
+		if r.key == invite && !r.answered {
+			r.cancel(now)
 		}
-		r.cancelled = true
-		if r.client == "" {
-			continue // no connection yet; then it will not be sent
-		}
-		b := make([]byte, 0, 512)
-		b = wire.AppendRequestLine(b, "CANCEL", r.line.URI)
-		b = l.s.appendVia(b, r.flow, r.branch)
-		for _, route := range r.line.Routes {
-			b = wire.AppendHeader(b, "Route", route)
-		}
-		b = append(b, "Max-Forwards: 70\r\n"...)
-		b = wire.AppendHeader(b, "From", r.line.From)
-		b = wire.AppendHeader(b, "To", r.line.To)
-		b = wire.AppendHeader(b, "Call-ID", r.line.CallID)
-		b = wire.AppendCSeq(b, r.line.CSeq, "CANCEL")
-		l.effects = l.txns.Cancel(now, r.client, wire.AppendBody(b, nil), l.effects)
-		l.apply(now)
 	}
+}
+
+// cancel takes a re-INVITE back that was passed on.
+func (r *relay) cancel(now time.Time) {
+	r.cancelled = true
+	if r.client == "" {
+		return // no connection yet; then it will not be sent
+	}
+	l := r.s.loop
+	b := make([]byte, 0, 512)
+	b = wire.AppendRequestLine(b, "CANCEL", r.line.URI)
+	b = l.s.appendVia(b, r.flow, r.branch)
+	for _, route := range r.line.Routes {
+		b = wire.AppendHeader(b, "Route", route)
+	}
+	b = append(b, "Max-Forwards: 70\r\n"...)
+	b = wire.AppendHeader(b, "From", r.line.From)
+	b = wire.AppendHeader(b, "To", r.line.To)
+	b = wire.AppendHeader(b, "Call-ID", r.line.CallID)
+	b = wire.AppendCSeq(b, r.line.CSeq, "CANCEL")
+	l.effects = l.txns.Cancel(now, r.client, wire.AppendBody(b, nil), l.effects)
+	l.apply(now)
 }
 
 // acked is an ACK of a 2xx that we sent.
@@ -596,12 +625,23 @@ func (s *session) confirmed(now time.Time, m *wire.Message, d description) {
 		}
 		at.ackNow(now, body, text, m.ContentType)
 	}
+	s.confirm(now)
+}
+
+// confirm begins the talking: the caller has our 200.
+func (s *session) confirm(now time.Time) {
+	if at := s.winner; at != nil {
+		at.ackNow(now, nil, nil, "") // a late offer that will get no answer
+	}
 	if !s.over {
 		s.check.next = now.Add(callerSilence)
 		s.slim()
 	}
 	s.feed(now, call.Confirmed{})
 }
+
+// isConfirmed says that the caller has our 200.
+func (s *session) isConfirmed() bool { return !s.check.next.IsZero() }
 
 // slim lets go of what only the set-up needed.
 func (s *session) slim() {
@@ -651,7 +691,14 @@ func (s *session) legTick(now time.Time, p *party) {
 
 func (s *session) neverAcked(now time.Time, p *party) {
 	s.unacked(now, p)
-	if p == &s.caller && s.check.next.IsZero() {
+	switch {
+	case p != &s.caller || s.isConfirmed():
+	case !s.over && s.hearsCaller() && s.callerHeard(now):
+		// RFC 3261 §13.3.1.4: the session SHOULD be ended. But it talks: an ACK that goes astray is no reason to hang up on somebody who called for help.
+		s.log.Warn().Msg("the caller never acknowledged our 200, but its audio comes: the call goes on")
+		s.confirm(now)
+		return
+	default:
 		s.log.Warn().Msg("the caller never acknowledged our 200")
 		s.feed(now, call.NeverAcked{})
 		return

@@ -926,3 +926,200 @@ func TestACallerWhoBeginsToTalkBetweenTheQuestionsStays(t *testing.T) {
 		st.nothingLeft()
 	})
 }
+
+func TestACallerWhoseAckIsLostAndWhoTalksIsNotHungUpOn(t *testing.T) {
+	for _, talks := range []bool{true, false} {
+		t.Run(fmt.Sprintf("talks=%v", talks), func(t *testing.T) {
+			onStage(t, nil, func(st *stage) {
+				st.carrier.present.Store(true)
+				caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+				st.carrier.expect("100 INVITE")
+				room := st.rooms["control-room"]
+				m := room.expect("INVITE")
+				called := callee(room, m, "r")
+				room.replyBody(m, 200, "r", sdpOf(room, 50000))
+				ok := st.carrier.expect("200 INVITE")
+				room.expect("ACK")
+				caller.learn(ok)
+				phone := st.carrier.opens(40000)
+				defer phone.close()
+				for range 40 {
+					time.Sleep(time.Second)
+					if talks {
+						phone.says(ours(ok.Body)[0])
+					}
+				}
+				if !talks {
+					st.carrier.reply(st.carrier.skipTo("BYE"), 200, "") // RFC 3261 §13.3.1.4
+					room.reply(room.expect("BYE"), 200, "")
+					st.nothingLeft()
+					return
+				}
+				for len(st.carrier.in) > 0 {
+					st.carrier.expect("200 INVITE")
+				}
+				called.request("INFO", "")
+				st.carrier.reply(st.carrier.expect("INFO"), 200, "")
+				room.expect("200 INFO")
+				st.hangUp(caller, called)
+				st.nothingLeft()
+			})
+		})
+	}
+}
+
+func TestAReInviteInsteadOfTheFirstAckConfirmsTheCall(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+		st.carrier.expect("100 INVITE")
+		room := st.rooms["control-room"]
+		m := room.expect("INVITE")
+		called := callee(room, m, "r")
+		room.replyBody(m, 200, "r", sdpOf(room, 50000))
+		caller.learn(st.carrier.expect("200 INVITE"))
+		room.expect("ACK")
+		caller.request("INVITE", sdpOf(st.carrier, 40002), st.carrier.contact()) // RFC 5407 §3.1.5: the ACK was lost
+		st.carrier.expect("100 INVITE")
+		m = room.expect("INVITE")
+		room.replyBody(m, 200, "", sdpOf(room, 50002))
+		room.expect("ACK")
+		time.Sleep(29 * time.Second) // and this one's ACK is lost as well
+		for len(st.carrier.in) > 0 {
+			if got := st.carrier.expect("200 INVITE"); got.CSeq != 2 {
+				t.Errorf("the 200 of CSeq %d repeats", got.CSeq)
+			}
+		}
+		st.carrier.present.Store(true)
+		time.Sleep(time.Minute)
+		for len(st.carrier.in) > 0 {
+			st.carrier.skipTo("200 INVITE")
+		}
+		if n := len(room.in); n > 0 {
+			t.Errorf("the room got %s; the call goes on", kind((<-room.in).Message))
+		}
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
+func TestAReInviteThatNobodyAnswersIsTakenBack(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		st.carrier.present.Store(true)
+		caller, called := st.talk("control-room")
+		called.request("INVITE", sdpOf(called.a, 50002), called.a.contact())
+		called.a.expect("100 INVITE")
+		m := st.carrier.expect("INVITE")
+		st.carrier.reply(m, 180, "")
+		time.Sleep(3 * time.Minute)
+		c := st.carrier.expect("CANCEL")
+		st.carrier.reply(c, 200, "")
+		st.carrier.silence(31 * time.Second) // and not even that is answered
+		called.ack(called.a.expect("487 INVITE"), "")
+		caller.request("INVITE", sdpOf(st.carrier, 40002), st.carrier.contact()) // nothing is in the way any more
+		st.carrier.expect("100 INVITE")
+		m = called.a.expect("INVITE")
+		called.a.replyBody(m, 200, "", sdpOf(called.a, 50002))
+		called.a.expect("ACK")
+		caller.ack(st.carrier.expect("200 INVITE"), "")
+		time.Sleep(10 * time.Millisecond)
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
+func TestAnOfferInAPrackGetsTheFrozenAnswer(t *testing.T) {
+	onScene(t, func(sc *scene) { sc.Routes[0].EarlyMedia = true }, func(st *stage) {
+		caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000), "Supported: 100rel")
+		st.carrier.expect("100 INVITE")
+		room := st.rooms["control-room"]
+		m := room.expect("INVITE")
+		called := callee(room, m, "r")
+		room.replyBody(m, 183, "r", sdpOf(room, 50000))
+		early := st.carrier.expect("183 INVITE")
+		caller.learn(early)
+		rseq, _ := early.Get("RSeq")
+		caller.request("PRACK", "", "RAck: 77 1 INVITE")
+		st.carrier.expect("481 PRACK") // RFC 3262 §3: it acknowledges nothing
+		caller.request("PRACK", "", "RAck: what")
+		st.carrier.expect("481 PRACK")
+		caller.request("PRACK", sdpOf(st.carrier, 40010), "RAck: "+rseq+" 1 INVITE")
+		ok := st.carrier.expect("200 PRACK")
+		if string(ok.Body) != string(early.Body) {
+			t.Errorf("the answer is\n%s\nwant the early one\n%s", ok.Body, early.Body)
+		}
+		st.flows(40010, 50000, ok, m)
+		room.replyBody(m, 200, "r", sdpOf(room, 50000))
+		answer := st.carrier.expect("200 INVITE")
+		room.expect("ACK")
+		caller.ack(answer, "")
+		time.Sleep(10 * time.Millisecond)
+		st.flows(40010, 50000, answer, m)
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
+func TestRequestsThatOnlyLookLikeTheDialogsAreOfNone(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		caller, called := st.talk("control-room")
+		for _, change := range []func(d *dialog){
+			func(d *dialog) { d.callID += "x" },
+			func(d *dialog) { d.local += "x" },  // another From tag
+			func(d *dialog) { d.remote += "x" }, // another To tag
+			func(d *dialog) { d.remote = "<sip:nines>;tag=n0-1-9-" + strings.Repeat("a", 12) },
+		} {
+			for _, d := range []*dialog{caller, called} {
+				bad := *d
+				change(&bad)
+				bad.request("BYE", "")
+				bad.a.expect("481 BYE")
+			}
+		}
+		for _, seq := range []int{caller.seq, caller.seq - 1, 1 << 31} {
+			d := *caller
+			d.seq = seq - 1
+			d.request("INFO", "")
+			want := "500 INFO" // RFC 3261 §12.2.2
+			if seq == 1<<31 {
+				want = "400 INFO"
+			}
+			st.carrier.expect(want)
+		}
+		called.a.silence(time.Second)
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
+func TestARefitThatIsRefusedLeavesTheCallAlone(t *testing.T) {
+	early := func(r *sip.Routing) { r.Routes[0].EarlyMedia = true }
+	onStage(t, early, func(st *stage) {
+		caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+		st.carrier.expect("100 INVITE")
+		room, standby := st.rooms["control-room"], st.rooms["standby-room"]
+		m := room.expect("INVITE")
+		room.replyBody(m, 183, "r", sdpOf(room, 50000))
+		st.carrier.expect("183 INVITE")
+		room.reply(m, 480, "r")
+		room.expect("ACK")
+		m = standby.expect("INVITE")
+		called := callee(standby, m, "s")
+		standby.replyBody(m, 200, "s", strings.ReplaceAll(sdpOf(standby, 50002), "101", "96"))
+		caller.ack(st.carrier.expect("200 INVITE"), "")
+		standby.expect("ACK")
+		again := standby.expect("INVITE")
+		standby.reply(again, 488, "")
+		standby.expect("ACK")
+		standby.silence(10 * time.Second)
+		// A re-INVITE of the caller settles it between the two.
+		caller.request("INVITE", sdpOf(st.carrier, 40000), st.carrier.contact())
+		st.carrier.expect("100 INVITE")
+		m = standby.expect("INVITE")
+		standby.replyBody(m, 200, "", sdpOf(standby, 50002))
+		standby.expect("ACK")
+		caller.ack(st.carrier.expect("200 INVITE"), "")
+		time.Sleep(10 * time.Millisecond)
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}

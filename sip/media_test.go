@@ -676,3 +676,64 @@ func TestWhoCallsByIPv6MayTalkByIPv4(t *testing.T) {
 		st.nothingLeft()
 	})
 }
+
+func TestSourcesMayMoveOnlyWhereTheyAreAllowedTo(t *testing.T) {
+	onScene(t, func(sc *scene) {
+		sc.Trunks[0].Symmetric = true
+		sc.Endpoints[0].MediaFrom = []netip.Prefix{netip.MustParsePrefix("10.0.1.0/24")}
+	}, func(st *stage) {
+		room, pair := st.rooms["control-room"], st.rooms["standby-room"]
+		caller, called, told, asked := st.setUp(sdpOf(st.carrier, 40000), sdpOf(room, 50000))
+		near, far := ours(told.Body)[0], ours(asked.Body)[0]
+		phone, desk := st.carrier.opens(41234), room.opens(50000) // the carrier's media comes from behind a NAT
+		if want, got := phone.says(near), desk.hears(); got != want {
+			t.Errorf("symmetric: the room heard %q, want %q", got, want)
+		}
+		if want, got := desk.says(far), phone.hears(); got != want {
+			t.Errorf("symmetric: the caller heard %q, want %q, where it sends from", got, want)
+		}
+		other := st.carrier.opens(40000)
+		other.says(near)
+		if got := desk.hears(); got != "" {
+			t.Errorf("the first source is locked; the room heard another: %q", got)
+		}
+		time.Sleep(300 * time.Millisecond)
+		moved := pair.opens(50000) // the PBX's twin takes the audio over
+		if want, got := moved.says(far), phone.hears(); got != want {
+			t.Errorf("media_from: the caller heard %q, want %q", got, want)
+		}
+		if want, got := phone.says(near), moved.hears(); got != want {
+			t.Errorf("media_from: the twin heard %q, want %q", got, want)
+		}
+		for _, m := range []*mouth{phone, desk, other, moved} {
+			m.close()
+		}
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
+func TestWhoOffersWithoutPortsOfOursGetsNoEarlyMedia(t *testing.T) {
+	onScene(t, func(sc *scene) {
+		sc.Routes[0].EarlyMedia = true
+		sc.media.PortMin, sc.media.PortMax = 20000, 20001 // one pair: the caller's
+	}, func(st *stage) {
+		room := st.rooms["control-room"]
+		caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+		st.carrier.expect("100 INVITE")
+		m := room.expect("INVITE")
+		called := callee(room, m, "r")
+		room.replyBody(m, 183, "r", sdpOf(room, 50000))
+		st.carrier.expect("180 INVITE")
+		room.replyBody(m, 200, "r", sdpOf(room, 50000))
+		told := st.carrier.expect("200 INVITE")
+		room.expect("ACK")
+		if a, b := ours(m.Body)[0], ours(told.Body)[0]; a.Port() != 40000 || b.Port() != 50000 {
+			t.Errorf("the room was told %v and the caller %v; want each other", a, b)
+		}
+		caller.ack(told, "")
+		time.Sleep(10 * time.Millisecond)
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}

@@ -348,8 +348,12 @@ func (s *session) ring(now time.Time) {
 // early sends an attempt's session description to the caller; from here on that answer is frozen (R44).
 func (s *session) early(now time.Time, at *attempt) {
 	d := describe(at.early())
-	if s.final || s.frozen != nil || !d.ok || s.caller.media != nil && at.media == nil {
-		return // the last: its ports were gone, so its early media can't reach who was told ours
+	if s.final || s.frozen != nil || !d.ok {
+		return
+	}
+	if s.caller.media != nil && at.media == nil {
+		s.ring(now) // no ports were left for it: its early media would not reach who is told ours
+		return
 	}
 	s.frozen = &frozen{attempt: at, theirs: d.text(), ctype: d.ctype}
 	s.aim(at)
@@ -608,6 +612,11 @@ func (s *session) wake() time.Time {
 			t = earliest(t, s.byeJudgeAt)
 		}
 	}
+	for _, r := range s.relays {
+		if !r.answered && !r.cancelled {
+			t = earliest(t, r.until)
+		}
+	}
 	return t
 }
 
@@ -629,6 +638,12 @@ func (s *session) tick(now time.Time) {
 	}
 	if !s.over && !s.check.next.IsZero() && !s.check.next.After(now) {
 		s.checkCaller(now)
+	}
+	for _, r := range s.relays {
+		if !r.answered && !r.cancelled && !r.until.IsZero() && !r.until.After(now) {
+			s.log.Info().Msg("a re-INVITE was not answered in three minutes: taking it back")
+			r.cancel(now)
+		}
 	}
 }
 

@@ -627,3 +627,139 @@ func TestIPv4AndIPv6MeetInOneCall(t *testing.T) {
 		})
 	}
 }
+
+func TestResponsesGoWhereTheViaAsksThemTo(t *testing.T) {
+	for _, c := range []struct{ via, to, stamp string }{
+		{"10.0.0.9:5060;rport", "10.0.0.9:5060", ";rport=5060;received=10.0.0.9"},
+		{"10.9.9.9:5099;rport", "10.0.0.9:5060", ";rport=5060;received=10.0.0.9"}, // RFC 3581: the port that it came from
+		{"10.9.9.9:5099", "10.0.0.9:5099", ";received=10.0.0.9"},                  // RFC 3261 §18.2.2: the port that it names, at the host that sent it
+		{"carrier.example", "10.0.0.9:5060", ";received=10.0.0.9"},
+	} {
+		t.Run(c.via, func(t *testing.T) {
+			onStage(t, nil, func(st *stage) {
+				to := st.carrier
+				if c.to != to.addr.String() {
+					ap := netip.MustParseAddrPort(c.to)
+					conn, err := to.host.ListenPacket(ap)
+					if err != nil {
+						t.Fatal(err)
+					}
+					to = cast(t, to.host, conn, ap, "UDP", nodeUDP)
+					defer to.close()
+				}
+				st.carrier.send(nodeUDP, "OPTIONS sip:nines SIP/2.0\nVia: SIP/2.0/UDP "+c.via+";branch=z9hG4bKx1, SIP/2.0/UDP far;branch=y\nFrom: <sip:a@b>;tag=1\nTo: <sip:nines>\nCall-ID: x\nCSeq: 1 OPTIONS", "")
+				ok := to.expect("200 OPTIONS")
+				for _, part := range strings.Split(c.stamp, ";")[1:] {
+					if !strings.Contains(ok.Via.Raw, ";"+part) {
+						t.Errorf("Via is %q, want %q in it", ok.Via.Raw, part)
+					}
+				}
+				if vias := ok.List("Via"); len(vias) != 2 || vias[1] != "SIP/2.0/UDP far;branch=y" {
+					t.Errorf("the other Vias are %q; they stay as they are", vias)
+				}
+			})
+		})
+	}
+}
+
+func TestAContactThatWeCannotReadIsReachedByTheFlowWeKnow(t *testing.T) {
+	for _, contact := range []string{
+		"<sip:desk@pbx.example>", "<sips:desk@10.0.1.1>", "<sip:desk@10.0.1.1;transport=tls>", "<tel:999>", "garbage", "<sip:desk@10.9.9.9;maddr=10.0.1.1>",
+	} {
+		t.Run(contact, func(t *testing.T) {
+			onStage(t, nil, func(st *stage) {
+				room := st.rooms["control-room"]
+				caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+				st.carrier.expect("100 INVITE")
+				m := room.expect("INVITE")
+				called := callee(room, m, "r")
+				room.replyBody(m, 200, "r", sdpOf(room, 50000), "Contact: "+contact)
+				caller.ack(st.carrier.expect("200 INVITE"), "")
+				room.expect("ACK")
+				time.Sleep(10 * time.Millisecond)
+				st.hangUp(caller, called)
+				st.nothingLeft()
+			})
+		})
+	}
+}
+
+func TestAContactOfTheOtherKindOfIPIsReachedFromThatSocket(t *testing.T) {
+	onScene(t, sixes, func(st *stage) {
+		room := st.rooms["control-room"]
+		ap := netip.MustParseAddrPort("[fd00:1::1]:5060")
+		conn, err := room.host.ListenPacket(ap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		six := cast(t, room.host, conn, ap, "UDP", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("["+nodeSix+"]:5060")))
+		defer six.close()
+		caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+		st.carrier.expect("100 INVITE")
+		m := room.expect("INVITE")
+		called := callee(six, m, "r")
+		room.replyBody(m, 200, "r", sdpOf(room, 50000), "Contact: <sip:desk@[fd00:1::1]:5060>")
+		caller.ack(st.carrier.expect("200 INVITE"), "")
+		if ack := six.expect("ACK"); ack.Via.Host != nodeSix {
+			t.Errorf("the ACK's Via is %q", ack.Via.Raw)
+		}
+		time.Sleep(10 * time.Millisecond)
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
+func TestACancelBeforeThereIsAConnectionStopsTheReInvite(t *testing.T) {
+	onScene(t, tcpRooms, func(st *stage) {
+		st.carrier.present.Store(true)
+		caller, called := st.talk("control-room")
+		room := called.a
+		room.lines().reset()
+		slow := town.Path{Delay: 50 * time.Millisecond} // the handshake takes a while
+		st.net.Between(st.node, room.host, slow)
+		caller.request("INVITE", sdpOf(st.carrier, 40002), st.carrier.contact())
+		st.carrier.expect("100 INVITE")
+		seq := caller.seq
+		caller.cancel()
+		caller.seq = seq
+		st.carrier.expect("200 CANCEL")
+		caller.ack(st.carrier.expect("487 INVITE"), "")
+		room.silence(time.Second)
+		st.net.Usual(st.node, room.host)
+		// What is sent while a connection is being made keeps its order.
+		room.lines().reset()
+		st.net.Between(st.node, room.host, slow)
+		caller.request("INFO", "first")
+		caller.request("MESSAGE", "second")
+		for _, method := range []string{"INFO", "MESSAGE"} {
+			room.reply(room.expect(method), 200, "")
+			st.carrier.expect("200 " + method)
+		}
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
+func TestRequestsInACallFailWhereNobodyCanBeReached(t *testing.T) {
+	onScene(t, tcpRooms, func(st *stage) {
+		st.carrier.present.Store(true)
+		caller, called := st.talk("control-room")
+		wires := called.a.lines()
+		_ = wires.ln.Close()
+		wires.reset()
+		caller.request("INVITE", sdpOf(st.carrier, 40002), st.carrier.contact())
+		st.carrier.expect("100 INVITE")
+		caller.ack(st.carrier.expect("500 INVITE"), "") // at once, and the call lives
+		caller.request("INFO", "")
+		st.carrier.expect("500 INFO")
+		wires.listen(t)
+		caller.request("INFO", "")
+		called.a.reply(called.a.expect("INFO"), 200, "")
+		st.carrier.expect("200 INFO")
+		_ = wires.ln.Close()
+		wires.reset()
+		caller.request("BYE", "")
+		st.carrier.expect("200 BYE")
+		st.nothingLeft()
+	})
+}
