@@ -64,10 +64,10 @@ func (j *Judge) called(now time.Time, w *watch, ev CallEvidence) {
 	if !o.told || !o.signal.good() {
 		o.since = now
 	}
-	o.told, o.code = true, 0
-	if o.signal != CallAnswered || ev.Outcome == CallAnswered { // a 180 of another fork may come after the 200
+	if !o.told || o.signal != CallAnswered { // a 180 of another fork may come after the 200
 		o.signal = ev.Outcome
 	}
+	o.told, o.code = true, 0
 	j.paced(now, w, ev)
 	j.numberAnswers(now, w, ev.Number)
 	j.complains(now, w)
@@ -324,26 +324,37 @@ func (w *watch) slow(now time.Time, patience time.Duration) string {
 	}
 }
 
-// flaky says how many of an endpoint's calls fail while others go well.
+// flaky says how many of an endpoint's calls fail while others go well. Numbers that are known to fail there don't count.
 func (w *watch) flaky() string {
-	var told, bad []*outcome
+	told, bad := 0, 0
 	for _, o := range w.calls.recent {
-		n := w.calls.numbers[o.number]
-		if !o.told || o.since.Before(w.calls.pardon) || n != nil && n.lasts > 0 {
-			continue
-		}
-		switch {
-		case o.signal.bad():
-			bad = append(bad, o)
-			told = append(told, o)
-		case o.signal.good():
-			told = append(told, o)
+		if w.calls.tells(o) {
+			told++
+			if o.signal.bad() {
+				bad++
+			}
 		}
 	}
-	if len(told) < flakyCalls || 2*len(bad) < len(told) || len(bad) == len(told) || callers(bad, anyCall) < flakyCallers {
+	if told < flakyCalls || 2*bad < told || bad == told ||
+		callers(w.calls.recent, func(o *outcome) bool { return w.calls.tells(o) && o.signal.bad() }) < flakyCallers {
 		return ""
 	}
-	return fmt.Sprintf("%d of its last %d calls failed", len(bad), len(told))
+	return fmt.Sprintf("%d of its last %d calls failed", bad, told)
+}
+
+// tells says whether a call speaks for or against the endpoint as a whole.
+func (d *window) tells(o *outcome) bool {
+	switch {
+	case !o.told || o.since.Before(d.pardon):
+		return false
+	case o.signal.good():
+		return true
+	case o.signal.bad():
+		n := d.numbers[o.number]
+		return n == nil || n.lasts == 0
+	default:
+		return false
+	}
 }
 
 // ageCalls lets what calls showed grow old.

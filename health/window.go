@@ -12,6 +12,7 @@ const (
 	numberCalls = 20               // outcomes of one called number at an endpoint
 	maxNumbers  = 64               // called numbers of an endpoint
 	maxNumber   = 64               // bytes of a called number
+	sweepEvery  = time.Second
 )
 
 // outcome is what one call showed. Signalling and audio are judged apart: the audio of an old call says nothing about what happens to new ones.
@@ -61,6 +62,7 @@ type window struct {
 	recent  []*outcome // in the order in which they were first told of
 	numbers map[string]*number
 	pardon  time.Time // failures until then count no more: it was proven or released
+	swept   time.Time // when the numbers were last looked through for what is too old
 	pace    pace
 	cleared int // callers in a row who cleared soon after a queue's 200
 }
@@ -105,6 +107,7 @@ func (d *window) number(now time.Time, text string) *number {
 		d.numbers[text] = n
 	}
 	n.used = now
+	n.recent = fresh(n.recent, now)
 	return n
 }
 
@@ -125,21 +128,24 @@ func (d *window) stalest(now time.Time) string {
 	return old.text
 }
 
-// forget drops what is too old to count.
+// forget drops what is too old to count. A number that is asked about itself is always fresh; the others are looked through now and then.
 func (d *window) forget(now time.Time) {
-	old := now.Add(-windowFor)
-	d.recent = fresh(d.recent, old)
+	d.recent = fresh(d.recent, now)
+	if now.Sub(d.swept) < sweepEvery {
+		return
+	}
+	d.swept = now
 	for text, n := range d.numbers {
-		n.recent = fresh(n.recent, old)
+		n.recent = fresh(n.recent, now)
 		if len(n.recent) == 0 && !n.failing(now) && now.Sub(n.until) > maxNumberFails {
 			delete(d.numbers, text)
 		}
 	}
 }
 
-func fresh(os []*outcome, old time.Time) []*outcome {
+func fresh(os []*outcome, now time.Time) []*outcome {
 	i := 0
-	for i < len(os) && !os[i].at.After(old) {
+	for i < len(os) && now.Sub(os[i].at) >= windowFor {
 		i++
 	}
 	return slices.Delete(os, 0, i)
@@ -219,6 +225,8 @@ type pace struct {
 	late []sample // the newest first responses
 	long []time.Duration
 	at   int // where the next long-run sample goes
+	mid  time.Duration
+	due  int // new long-run samples until their median is looked for again
 }
 
 type sample struct {
@@ -232,6 +240,7 @@ const (
 	paceLong = 101 // the long run
 	paceOld  = 20  // fewer are no long run
 	paceTime = 4   // times its long-run median is slow
+	paceSeek = 10  // the long-run median is looked for after so many samples
 )
 
 func (p *pace) add(now time.Time, took time.Duration) {
@@ -244,6 +253,7 @@ func (p *pace) add(now time.Time, took time.Duration) {
 			p.long[p.at] = old
 			p.at = (p.at + 1) % paceLong
 		}
+		p.settle()
 	}
 	p.late = append(p.late, sample{at: now, took: took})
 }
@@ -254,7 +264,7 @@ func (p *pace) void(since time.Time) {
 
 // medians are how fast it responds lately and in the long run; 0: not known.
 func (p *pace) medians(now time.Time) (late, long time.Duration) {
-	var room [paceLong]time.Duration
+	var room [paceLate]time.Duration
 	ds := room[:0]
 	for _, s := range p.late {
 		if now.Sub(s.at) < windowFor {
@@ -264,10 +274,17 @@ func (p *pace) medians(now time.Time) (late, long time.Duration) {
 	if len(ds) >= paceMin {
 		late = median(ds)
 	}
-	if len(p.long) >= paceOld {
-		long = median(append(room[:0], p.long...))
+	return late, p.mid
+}
+
+// settle looks for the long-run median.
+func (p *pace) settle() {
+	if p.due--; p.due > 0 || len(p.long) < paceOld {
+		return
 	}
-	return late, long
+	p.due = paceSeek
+	var room [paceLong]time.Duration
+	p.mid = median(append(room[:0], p.long...))
 }
 
 func median(ds []time.Duration) time.Duration {
