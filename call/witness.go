@@ -55,9 +55,6 @@ func (c *Call) hushed(now time.Time, ev Hushed) {
 	}
 	if w.HushedAt.IsZero() {
 		w.HushedAt, w.LastAt, w.ICMP = now, ev.Since, ev.ICMP
-		if len(w.Deaths) > 0 && w.Deaths[0].At.Before(ev.Since) {
-			w.Deaths = nil // it has sent since
-		}
 		w.doubt(now)
 		return
 	}
@@ -237,7 +234,7 @@ func (w *Watch) lostAt() time.Time {
 			from = w.Condemned.At
 		}
 		return from.Add(mutedLimit)
-	case w.Muted || w.HushedAt.IsZero():
+	case w.HushedAt.IsZero():
 		return time.Time{}
 	case dead, w.convicted():
 		return w.doubtFrom() // passed: nothing of before counts
