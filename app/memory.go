@@ -41,8 +41,9 @@ type memory struct {
 
 	// What the file says, as the judge has it; the goroutine's own.
 	written health.State
-	known   bool // it has been written, or read and understood
-	at      time.Time
+	known   bool      // it has been written, or read and understood
+	at      time.Time // when, by the monotonic clock
+	wall    time.Time // and by the one on the wall
 
 	mu      sync.Mutex // guards what follows, for the status
 	unkept  error      // why the file is not what is believed; nil: it is
@@ -141,30 +142,31 @@ func (m *memory) keep(ctx context.Context) error {
 		return err // nothing is known to be wrong with the file
 	}
 	now := time.Now()
-	if m.known && slices.Equal(state.Holds, m.written.Holds) && slices.Equal(state.Trips, m.written.Trips) && !m.clockJumped(now) {
+	wall := now.Round(0)
+	if m.known && slices.Equal(state.Holds, m.written.Holds) && slices.Equal(state.Trips, m.written.Trips) && !m.clockSet(now, wall) {
 		return m.note(nil)
 	}
-	if err := writeMemory(m.path, byWall(now, state)); err != nil {
+	if err := writeMemory(m.path, byWall(now, wall, state)); err != nil {
 		m.known = false
 		return m.note(err)
 	}
-	m.written, m.known, m.at = state, true, now
+	m.written, m.known, m.at, m.wall = state, true, now, wall
 	return m.note(nil)
 }
 
-// clockJumped says whether the wall's clock was set since the file was written.
-func (m *memory) clockJumped(now time.Time) bool {
-	jump := now.Round(0).Sub(m.at.Round(0)) - now.Sub(m.at)
+// clockSet says whether the clock on the wall was set since the file was written, so that the ends in it are wrong.
+func (m *memory) clockSet(now, wall time.Time) bool {
+	jump := wall.Sub(m.wall) - now.Sub(m.at)
 	return jump.Abs() >= wallShift && len(m.written.Holds) > 0
 }
 
-// byWall gives a state its ends by the clock on the wall, as it goes now: while we run ends are on the monotonic clock (R45).
-func byWall(now time.Time, s health.State) health.State {
+// byWall gives a state its ends by the clock on the wall: while we run they are on the monotonic clock (R45).
+func byWall(now, wall time.Time, s health.State) health.State {
 	s.Holds = slices.Clone(s.Holds)
 	for i := range s.Holds {
 		h := &s.Holds[i]
-		h.From = now.Add(h.From.Sub(now)).Round(0)
-		h.Until = now.Add(h.Until.Sub(now)).Round(0)
+		h.From = wall.Add(h.From.Sub(now))
+		h.Until = wall.Add(h.Until.Sub(now))
 	}
 	return s
 }
@@ -177,7 +179,7 @@ func (m *memory) note(err error) error {
 	m.mu.Unlock()
 	switch {
 	case err != nil && was == nil:
-		m.log.Error().Err(err).Msg("holds could not be written down: they hold, but a restart forgets them; it is tried again")
+		m.log.Error().Err(err).Msg("holds could not be written down: they hold, but a restart goes back to those before; it is tried again")
 	case err == nil && was != nil:
 		m.log.Info().Msg("holds are written down again")
 	}
@@ -198,7 +200,7 @@ func (m *memory) lost() string {
 func (m *memory) words() []string {
 	said := slices.Clone(m.notices)
 	if why := m.lost(); why != "" {
-		said = append(said, "holds are not written down, a restart forgets them: "+why)
+		said = append(said, "holds are not written down, a restart goes back to those before: "+why)
 	}
 	return said
 }

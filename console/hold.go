@@ -148,7 +148,7 @@ func (l *HoldList) WriteText(w io.Writer) error {
 		})
 	}
 	if l.NotKept != "" {
-		p.line("! what is held, and what is not, will be forgotten with a restart: %s", l.NotKept)
+		p.line("! not written down: a restart goes back to the holds before: %s", l.NotKept)
 	}
 	return p.err
 }
