@@ -307,14 +307,24 @@ func (s *session) rescuing(now time.Time, a call.Rescuing) {
 	}
 	w.next = now.Add(lookClosely)
 	s.loop.s.count.rescues.Add(1)
+	s.loop.s.count.rescuing.Add(1)
 	s.log.Warn().Str("endpoint", string(s.attempt(a.Lost).ep.Name)).Strs("witnesses", a.Witnesses).Msg("a talking call has lost its endpoint: asking others, the caller stays")
 }
 
 // kept is an endpoint that came back first.
 func (s *session) kept(a call.Kept) {
-	s.watch.lostAt = time.Time{}
+	s.found()
+	s.loop.s.count.kept.Add(1)
 	s.watch.hushed, s.watch.icmp = false, false
 	s.log.Info().Str("endpoint", string(s.attempt(a.Attempt).ep.Name)).Msg("the endpoint is heard again before anybody else has answered: it keeps the call")
+}
+
+// found ends the search of a rescue: somebody talks to the caller, or the caller has left.
+func (s *session) found() {
+	if !s.watch.lostAt.IsZero() {
+		s.watch.lostAt = time.Time{}
+		s.loop.s.count.rescuing.Add(-1)
+	}
 }
 
 // replace puts a new endpoint in the place of the lost one. The caller's dialog and ports stay; it is asked again only if what it was told does not
@@ -325,7 +335,7 @@ func (s *session) replace(now time.Time, at *attempt) {
 	s.talksSince = now
 	s.aim(at)
 	at.confirm(now)
-	s.watch.lostAt = time.Time{}
+	s.found()
 	s.watch.gapWaits = true
 	s.watchTalk(now)
 	s.watch.next = now.Add(lookClosely)

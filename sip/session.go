@@ -579,6 +579,11 @@ func (s *session) end(now time.Time, why string) {
 	}
 	s.over = true
 	s.log.Info().Str("why", why).Dur("age_ms", now.Sub(s.began)).Msg("call over")
+	s.found()
+	if s.machine.LostTalking {
+		s.loop.s.count.lostTalking.Add(1)
+		s.log.Warn().Str("why", why).Msg("the caller left while nobody talked to it any more: ring it back")
+	}
 	s.loop.s.count.active.Add(-1)
 	s.loop.s.cfg.Observer.CallOver(s.trunk.Name, s.match.Route.Name, !s.answeredAt.IsZero())
 	if !s.answeredAt.IsZero() {
