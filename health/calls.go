@@ -2,6 +2,7 @@ package health
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -50,8 +51,10 @@ func (j *Judge) Observed(now time.Time, ev CallEvidence) {
 		j.deaf(now, w, ev)
 	case CallCleared:
 		j.cleared(now, w, ev)
+	case CallTrying:
+		j.trying(now, w, ev)
 	case CallCancelled:
-		if o := w.calls.take(now, ev); !o.told {
+		if o := w.calls.take(now, ev); !o.told || o.ripe.After(now) {
 			o.told, o.signal, o.since = true, CallCancelled, now
 		}
 	}
@@ -68,7 +71,7 @@ func (j *Judge) called(now time.Time, w *watch, ev CallEvidence) {
 		o.signal = ev.Outcome
 	}
 	o.told, o.code = true, 0
-	j.paced(now, w, ev)
+	j.paced(now, w, o, ev)
 	j.numberAnswers(now, w, ev.Number)
 	j.complains(now, w)
 	if ev.Outcome == CallRang {
@@ -85,7 +88,7 @@ func (j *Judge) refused(now time.Time, w *watch, ev CallEvidence) {
 	j.hears(now, w)
 	o := w.calls.take(now, ev)
 	o.told, o.signal, o.since, o.code = true, ev.Outcome, now, ev.Code
-	j.paced(now, w, ev)
+	j.paced(now, w, o, ev)
 	what := "refused a call"
 	if ev.Outcome == CallBusy {
 		w.busy = now.Add(busyFor)
@@ -105,28 +108,89 @@ func (j *Judge) callFailed(now time.Time, w *watch, ev CallEvidence) {
 	}
 	w.remember(now)
 	o := w.calls.take(now, ev)
-	o.told, o.signal, o.since, o.code = true, ev.Outcome, now, ev.Code
+	o.told, o.signal, o.since, o.code, o.why, o.ripe = true, ev.Outcome, now, ev.Code, ev.Why, time.Time{}
 	if ev.Code > 0 {
-		j.paced(now, w, ev)
+		j.paced(now, w, o, ev)
 	}
+	if j.tooSoon(now, w, ev) {
+		o.ripe = now.Add(j.cfg.Patience - ev.Waited)
+		w.calls.unripe = keep(w.calls.unripe, o, windowCalls)
+		if !w.calls.failing(now, ev.Number) {
+			j.suspectByCall(now, w, "a call "+ev.Why)
+			j.hurry(now, w)
+		}
+		return
+	}
+	j.counts(now, w, o)
+}
+
+// tooSoon says whether a silence may still be slowness: it was shorter than patience, a late answer would be told, and no other caller has failed there
+// since a call went well.
+func (j *Judge) tooSoon(now time.Time, w *watch, ev CallEvidence) bool {
+	if ev.Outcome != CallSilent || ev.Call == "" || ev.Waited <= 0 || ev.Waited >= j.cfg.Patience {
+		return false
+	}
+	bad, _ := failures(now, w.calls.recent, w.calls.pardon)
+	return callers(bad, func(o *outcome) bool { return o.caller != ev.Caller }) == 0
+}
+
+// counts judges a failed call.
+func (j *Judge) counts(now time.Time, w *watch, o *outcome) {
 	w.failed++
 	w.good = 0
 	unproven := w.tripped && w.returning && w.proofs == 0
 	w.proofs = 0
+	known := w.calls.failing(now, o.number)
 	switch {
-	case unproven && !w.calls.failing(now, ev.Number):
-		j.trip(now, w, "a call "+ev.Why+" as it was returning") // half open: one failure is enough
-	case j.failsForAll(w, ev.Number):
-		j.trip(now, w, j.tripWords(w, ev.Why))
-	case j.failsForNumber(now, w, ev.Number):
-		j.blameNumber(now, w, ev)
-	case w.calls.failing(now, ev.Number):
-		return // that is known, and says nothing about others
+	case unproven && !known:
+		j.trip(now, w, "a call "+o.why+" as it was returning") // half open: one failure is enough
+	case j.failsForAll(now, w, o.number):
+		j.trip(now, w, j.tripWords(now, w, o.why))
+	case j.failsForNumber(now, w, o.number):
+		j.blameNumber(now, w, o)
+	case known:
+		return // and says nothing about others
 	default:
-		j.suspectByCall(now, w, "a call "+ev.Why)
+		j.suspectByCall(now, w, "a call "+o.why)
 	}
 	j.complains(now, w)
 	j.hurry(now, w)
+}
+
+// ripen counts the short silences into which nothing has come since.
+func (j *Judge) ripen(now time.Time, w *watch) {
+	w.calls.unripe = slices.DeleteFunc(w.calls.unripe, func(o *outcome) bool {
+		if o.ripe.After(now) {
+			return false
+		}
+		if o.fails(now) && !j.voided(now) {
+			w.remember(now)
+			j.counts(now, w, o)
+		}
+		return true
+	})
+}
+
+// ripens is when the next short silence may count; zero: none.
+func (d *window) ripens() (at time.Time) {
+	for _, o := range d.unripe {
+		if at.IsZero() || o.ripe.Before(at) {
+			at = o.ripe
+		}
+	}
+	return at
+}
+
+// trying is a 100 that came late.
+func (j *Judge) trying(now time.Time, w *watch, ev CallEvidence) {
+	j.hears(now, w)
+	o := w.calls.take(now, ev)
+	if !o.told || o.signal == CallSilent {
+		o.told, o.signal, o.since = true, CallTrying, now
+	}
+	j.paced(now, w, o, ev)
+	j.complains(now, w)
+	j.spoke(now, w, "answered a call with 100")
 }
 
 func (d *window) failing(now time.Time, text string) bool {
@@ -147,8 +211,8 @@ func (j *Judge) suspectByCall(now time.Time, w *watch, why string) {
 
 // failsForAll says whether calls in a row of two different callers failed, and not only for one number while others are answered: two silences (each
 // cost a caller patience), two numbers, or nobody answered lately.
-func (j *Judge) failsForAll(w *watch, text string) bool {
-	bad, _ := failures(w.calls.recent, w.calls.pardon)
+func (j *Judge) failsForAll(now time.Time, w *watch, text string) bool {
+	bad, _ := failures(now, w.calls.recent, w.calls.pardon)
 	if callers(bad, anyCall) < failCallers {
 		return false
 	}
@@ -163,8 +227,8 @@ func (j *Judge) failsForAll(w *watch, text string) bool {
 	return text == "" || !w.calls.answersOthers(text)
 }
 
-func (j *Judge) tripWords(w *watch, why string) string {
-	bad, good := failures(w.calls.recent, w.calls.pardon)
+func (j *Judge) tripWords(now time.Time, w *watch, why string) string {
+	bad, good := failures(now, w.calls.recent, w.calls.pardon)
 	words := fmt.Sprintf("%d calls of %d callers failed in a row", len(bad), callers(bad, anyCall))
 	if !good.IsZero() {
 		words += ", nobody was answered since " + clock(good)
@@ -193,22 +257,22 @@ func (j *Judge) failsForNumber(now time.Time, w *watch, text string) bool {
 	if n == nil || n.failing(now) || !w.calls.answersOthers(text) {
 		return false
 	}
-	bad, _ := failures(n.recent, w.calls.pardon)
+	bad, _ := failures(now, n.recent, w.calls.pardon)
 	return n.lasts > 0 && len(bad) > 0 || callers(bad, anyCall) >= failCallers
 }
 
 // blameNumber puts the endpoint behind in the plans for one number.
-func (j *Judge) blameNumber(now time.Time, w *watch, ev CallEvidence) {
-	n := w.calls.numbers[ev.Number]
+func (j *Judge) blameNumber(now time.Time, w *watch, o *outcome) {
+	n := w.calls.numbers[o.number]
 	n.lasts = min(max(2*n.lasts, numberFails), maxNumberFails)
 	n.from, n.until = now, now.Add(n.lasts)
-	bad, _ := failures(n.recent, w.calls.pardon)
-	n.words = fmt.Sprintf("fails for %s: %d of %d calls, answers the others; the last %s", n.text, len(bad), n.told(), ev.Why)
+	bad, _ := failures(now, n.recent, w.calls.pardon)
+	n.words = fmt.Sprintf("fails for %s: %d of %d calls, answers the others; the last %s", n.text, len(bad), n.told(), o.why)
 	j.notice(now, w.endpoint.Name, NumberFails, "%s", n.words)
 	j.snapshot = nil
-	all, _ := failures(w.calls.recent, w.calls.pardon)
-	for _, o := range all {
-		if o.number != ev.Number {
+	all, _ := failures(now, w.calls.recent, w.calls.pardon)
+	for _, other := range all {
+		if other.number != o.number {
 			return
 		}
 	}
@@ -291,9 +355,10 @@ func (j *Judge) cleared(now time.Time, w *watch, ev CallEvidence) {
 	}
 }
 
-// paced counts how fast a call got its first response.
-func (j *Judge) paced(now time.Time, w *watch, ev CallEvidence) {
-	if ev.Answer > 0 && !j.voided(now.Add(-ev.Answer)) {
+// paced counts, once, how fast a call got its first response.
+func (j *Judge) paced(now time.Time, w *watch, o *outcome, ev CallEvidence) {
+	if ev.Answer > 0 && !o.paced && !j.voided(now.Add(-ev.Answer)) {
+		o.paced = true
 		w.calls.pace.add(now, ev.Answer)
 	}
 }
@@ -302,7 +367,7 @@ func (j *Judge) paced(now time.Time, w *watch, ev CallEvidence) {
 func (j *Judge) complains(now time.Time, w *watch) {
 	w.ails = w.slow(now, j.cfg.Patience)
 	if w.ails == "" {
-		w.ails = w.flaky()
+		w.ails = w.flaky(now)
 	}
 	if w.ails != "" {
 		j.suspectByCall(now, w, w.ails)
@@ -325,10 +390,10 @@ func (w *watch) slow(now time.Time, patience time.Duration) string {
 }
 
 // flaky says how many of an endpoint's calls fail while others go well. Numbers that are known to fail there don't count.
-func (w *watch) flaky() string {
+func (w *watch) flaky(now time.Time) string {
 	told, bad := 0, 0
 	for _, o := range w.calls.recent {
-		if w.calls.tells(o) {
+		if w.calls.tells(now, o) {
 			told++
 			if o.signal.bad() {
 				bad++
@@ -336,20 +401,20 @@ func (w *watch) flaky() string {
 		}
 	}
 	if told < flakyCalls || 2*bad < told || bad == told ||
-		callers(w.calls.recent, func(o *outcome) bool { return w.calls.tells(o) && o.signal.bad() }) < flakyCallers {
+		callers(w.calls.recent, func(o *outcome) bool { return w.calls.tells(now, o) && o.signal.bad() }) < flakyCallers {
 		return ""
 	}
 	return fmt.Sprintf("%d of its last %d calls failed", bad, told)
 }
 
 // tells says whether a call speaks for or against the endpoint as a whole.
-func (d *window) tells(o *outcome) bool {
+func (d *window) tells(now time.Time, o *outcome) bool {
 	switch {
 	case !o.told || o.since.Before(d.pardon):
 		return false
 	case o.signal.good():
 		return true
-	case o.signal.bad():
+	case o.fails(now):
 		n := d.numbers[o.number]
 		return n == nil || n.lasts == 0
 	default:
@@ -361,7 +426,7 @@ func (d *window) tells(o *outcome) bool {
 func (j *Judge) ageCalls(now time.Time, w *watch) {
 	if w.ails != "" {
 		w.calls.forget(now)
-		if w.slow(now, j.cfg.Patience) == "" && w.flaky() == "" {
+		if w.slow(now, j.cfg.Patience) == "" && w.flaky(now) == "" {
 			w.ails = ""
 		}
 	}

@@ -312,6 +312,105 @@ func TestASlowPBXIsSuspectBeforeItIsDown(t *testing.T) {
 	}
 }
 
+func TestAShortSilenceMayStillBeSlowness(t *testing.T) {
+	type ev = CallEvidence
+	short, long := 300*time.Millisecond, time.Second
+	silent := func(caller string, waited time.Duration) ev {
+		return ev{Caller: caller, Call: caller, Outcome: CallSilent, Waited: waited, Why: "got no response for " + waited.String()}
+	}
+	told := func(caller string, what CallOutcome) ev { return ev{Caller: caller, Call: caller, Outcome: what} }
+	for _, tt := range []struct {
+		why   string
+		story []ev // 100 ms apart
+		at    time.Duration
+		want  Verdict
+	}{
+		{"two short silences are a suspicion at once", []ev{silent("a", short), silent("b", short)}, 0, Suspect},
+		{"and bring it down when patience is over", []ev{silent("a", short), silent("b", short)}, 700 * time.Millisecond, Down},
+		{"late answers redeem them", []ev{silent("a", short), silent("b", short), told("a", CallRang), told("b", CallRang)}, time.Second, Suspect},
+		{"a late 100 does", []ev{silent("a", short), silent("b", short), told("a", CallTrying), told("b", CallTrying)}, time.Second, Suspect},
+		{"one that stays silent is one", []ev{silent("a", short), silent("b", short), told("b", CallTrying)}, time.Second, Suspect},
+		{"the caller's CANCEL makes a short silence neutral", []ev{silent("a", short), silent("b", short), told("a", CallCancelled)}, time.Second, Suspect},
+		{"but not one that counts already", []ev{silent("a", long), told("a", CallCancelled), silent("b", long)}, 0, Down},
+		{"after a full silence a short one of another caller is enough", []ev{silent("a", long), silent("b", short)}, 0, Down},
+		{"of the same caller it is not", []ev{silent("a", long), silent("a", short)}, time.Second, Suspect},
+		{"a call that goes well between them", []ev{silent("a", long), told("c", CallRang), silent("b", short)}, time.Second, Suspect},
+		{"nobody could tell of a late answer to a call without a name", []ev{
+			{Caller: "a", Outcome: CallSilent, Waited: short}, {Caller: "b", Outcome: CallSilent, Waited: short},
+		}, 0, Down},
+	} {
+		s := begin(Config{})
+		s.tell('+')
+		for _, e := range tt.story {
+			s.now = s.now.Add(100 * time.Millisecond)
+			e.Endpoint, e.Number = "room", "999"
+			s.j.Observed(s.now, e)
+		}
+		s.j.Due(s.now.Add(tt.at))
+		if s.verdict() != tt.want {
+			t.Errorf("%s: %s, want %s", tt.why, s.verdict(), tt.want)
+		}
+	}
+
+	s := begin(Config{})
+	s.tell('+')
+	s.j.of["room"].next, s.j.of["other"].next = s.now.Add(time.Hour), s.now.Add(time.Hour)
+	for _, caller := range []string{"a", "b"} {
+		e := silent(caller, short)
+		e.Endpoint = "room"
+		s.j.Observed(s.now, e)
+	}
+	s.j.of["room"].next = s.now.Add(time.Hour)
+	if got, want := s.j.Next(), s.now.Add(700*time.Millisecond); !got.Equal(want) {
+		t.Errorf("Next is %s, want %s, when the silences count", got, want)
+	}
+	s.j.Stalled(s.now.Add(600*time.Millisecond), 500*time.Millisecond)
+	s.j.Due(s.now.Add(time.Second))
+	if s.verdict() == Down {
+		t.Error("it is down, but we stalled when its answers could have come")
+	}
+}
+
+func TestASlowPBXUnderLoadIsNeverDown(t *testing.T) {
+	s := begin(Config{})
+	s.tell('+')
+	for i := range 600 { // each call's first response takes 700 ms, a suspect endpoint gets 300 ms, ten calls a second
+		s.now = s.now.Add(100 * time.Millisecond)
+		s.j.Due(s.now)
+		name := func(n int) string { return fmt.Sprint("call", n) }
+		if s.verdict() == Suspect {
+			s.j.Observed(s.now, CallEvidence{Endpoint: "room", Number: "999", Caller: name(i), Call: name(i), Outcome: CallSilent, Waited: 300 * time.Millisecond, Why: "got no response for 300ms"})
+		}
+		if i >= 4 {
+			s.j.Observed(s.now, CallEvidence{Endpoint: "room", Number: "999", Caller: name(i - 4), Call: name(i - 4), Outcome: CallRang, Answer: 700 * time.Millisecond})
+		}
+		if s.verdict() == Down {
+			t.Fatalf("after call %d it is down: it is slow, and answers every call", i)
+		}
+	}
+	if s.verdict() != Suspect {
+		t.Errorf("it is %s, want suspect", s.verdict())
+	}
+}
+
+func TestACallsFirstResponseCountsOnce(t *testing.T) {
+	s := begin(Config{})
+	s.tell('+')
+	for _, call := range []string{"a", "b", "c", "d"} {
+		for _, what := range []CallOutcome{CallRang, CallAnswered, CallTalked} {
+			s.now = s.now.Add(time.Second)
+			s.j.Observed(s.now, CallEvidence{Endpoint: "room", Number: "999", Caller: call, Call: call, Outcome: what, Answer: 600 * time.Millisecond})
+		}
+	}
+	if s.verdict() != Up {
+		t.Errorf("four slow calls, told of three times each, make it %s, want up: five are needed", s.verdict())
+	}
+	s.j.Observed(s.now, CallEvidence{Endpoint: "room", Number: "999", Caller: "e", Call: "e", Outcome: CallRang, Answer: 600 * time.Millisecond})
+	if s.verdict() != Suspect {
+		t.Errorf("the fifth makes it %s, want suspect", s.verdict())
+	}
+}
+
 func TestAudioThatIsMissingIsAnEvent(t *testing.T) {
 	s := begin(Config{})
 	s.hearAll("+ Aa1 Oa1 Ab1 Mb1")

@@ -26,7 +26,10 @@ type CallEvidence struct {
 	// Caller tells callers apart: a key made of the caller's number, the same for each of its calls. Empty: not known, and never counted as another.
 	Caller string
 	// Call names the attempt, so that what is told of it later joins what was told before. Empty: each evidence stands for a call of its own.
-	Call   string
+	Call string
+	// Waited is how long a CallSilent has been waited for; 0: long enough. A silence shorter than Config.Patience (a suspect endpoint gets 300 ms)
+	// raises a suspicion at once, and counts as a failure if nothing has come by then.
+	Waited time.Duration
 	Answer time.Duration // from our INVITE to its first response of any kind; 0: not known
 	Talk   time.Duration // how long it has been talking by now; 0: not known
 	Canary bool          // the call was the canary of a returning endpoint

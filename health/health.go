@@ -82,5 +82,6 @@ const (
 	CallOneWay                       // after its 2xx audio flows one way only, and the endpoint's is missing while the caller's arrives
 	CallNoMedia                      // after its 2xx no media came from it
 	CallCleared                      // the caller cleared within 30 s of its 2xx; tell it behind answers: queue, it is listed "perhaps not reached"
-	CallCancelled                    // the caller's CANCEL, or answered elsewhere: counts neither way
+	CallCancelled                    // the caller's CANCEL: counts neither way; tell nothing when a call was answered elsewhere
+	CallTrying                       // a 100 after CallSilent was told: slow, but not silent
 )

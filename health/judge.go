@@ -212,6 +212,7 @@ func (j *Judge) Next() time.Time {
 			sooner(w.next)
 		}
 		sooner(w.holdWakes())
+		sooner(w.calls.ripens())
 	}
 	return next
 }
@@ -221,6 +222,7 @@ func (j *Judge) Due(now time.Time) []EndpointName {
 	var due []EndpointName
 	for _, w := range j.order {
 		j.tickHold(now, w)
+		j.ripen(now, w)
 		j.ageCalls(now, w)
 		if w.out && !now.Before(w.sent.Add(j.cfg.Timeout+lostAfter)) {
 			w.out = false

@@ -23,17 +23,24 @@ type outcome struct {
 	caller string
 	call   string
 	code   int
+	why    string // of a failure
 
 	told   bool // signal is set
 	signal CallOutcome
 	since  time.Time // since when the signal is as good or bad as it is; good is dated by the first good sign of that call
 
+	ripe time.Time // when a short silence counts as a failure; zero: at once
+
 	heard   bool // audio is set
 	audio   CallOutcome
 	audioAt time.Time
 
+	paced bool // its first response is counted
 	proof bool // it counted as proof of a returning endpoint
 }
+
+// fails says whether the call has failed.
+func (o *outcome) fails(now time.Time) bool { return o.told && o.signal.bad() && !o.ripe.After(now) }
 
 // last is what the call showed last.
 func (o *outcome) last() CallOutcome {
@@ -64,6 +71,7 @@ type window struct {
 	pardon  time.Time // failures until then count no more: it was proven or released
 	swept   time.Time // when the numbers were last looked through for what is too old
 	pace    pace
+	unripe  []*outcome
 	cleared int // callers in a row who cleared soon after a queue's 200
 }
 
@@ -154,7 +162,7 @@ func fresh(os []*outcome, now time.Time) []*outcome {
 // void drops bad evidence since a time.
 func (d *window) void(since time.Time) (lifted bool) {
 	bad := func(o *outcome) bool {
-		return o.told && o.signal.bad() && !o.since.Before(since) || o.heard && o.audio.deaf() && !o.audioAt.Before(since)
+		return o.told && o.signal.bad() && !(o.since.Before(since) && o.ripe.Before(since)) || o.heard && o.audio.deaf() && !o.audioAt.Before(since)
 	}
 	d.recent = slices.DeleteFunc(d.recent, bad)
 	for _, n := range d.numbers {
@@ -163,12 +171,13 @@ func (d *window) void(since time.Time) (lifted bool) {
 			n.from, n.until, n.lasts, lifted = time.Time{}, time.Time{}, 0, true
 		}
 	}
+	d.unripe = slices.DeleteFunc(d.unripe, bad)
 	d.pace.void(since)
 	return lifted
 }
 
 // failures are the calls that failed since the last good one began.
-func failures(os []*outcome, pardon time.Time) (bad []*outcome, good time.Time) {
+func failures(now time.Time, os []*outcome, pardon time.Time) (bad []*outcome, good time.Time) {
 	good = pardon
 	for _, o := range os {
 		if o.told && o.signal.good() && o.since.After(good) {
@@ -176,7 +185,7 @@ func failures(os []*outcome, pardon time.Time) (bad []*outcome, good time.Time) 
 		}
 	}
 	for _, o := range os {
-		if o.told && o.signal.bad() && o.since.After(good) {
+		if o.fails(now) && o.since.After(good) {
 			bad = append(bad, o)
 		}
 	}

@@ -87,6 +87,8 @@ func (c CallOutcome) String() string {
 		return "cleared"
 	case CallCancelled:
 		return "cancelled"
+	case CallTrying:
+		return "trying"
 	default:
 		return fmt.Sprintf("call outcome %d", uint8(c))
 	}
