@@ -69,6 +69,32 @@ warwickshire (partner)  up, HELD since 2026-11-23 11:02:15 (3h)
   last probe  4s ago, round trip 11.2 ms
   held        by alice until 2026-11-23 16:02:15: power work
 `, func(b *strings.Builder) error { return status.Endpoints[1].WriteText(b, exampleNow()) })
+	e := status.Endpoints[0]
+	e.Verdict, e.Returning, e.ResponseMillis, e.LongRunMillis = "up", true, 812.34, 90
+	e.RecentCalls = []CallWindow{
+		{From: exampleNow().Add(-9 * time.Minute), To: exampleNow(), Calls: 17, Outcomes: map[string]int{"talked": 12, "failed 503": 4, "answered": 1}},
+		{
+			Class: "routine", Number: "101", From: exampleNow().Add(-8 * time.Minute), To: exampleNow().Add(-time.Minute), Calls: 4,
+			Outcomes: map[string]int{"failed 503": 4}, Fails: "fails for 101",
+		},
+	}
+	expectText(t, `
+control-room  up, RETURNING since 2026-11-23 14:02:03 (12s)
+  3 probes running were silent
+
+  asked at        sip:10.0.0.10:5060
+  calls           0 of 60
+  last probe      1s ago, round trip -
+  next probe      in 300ms
+  back when       5 probes answered running, then 30s
+  evidence        14:02:14 OPTIONS silent for 800ms
+                  14:02:13 OPTIONS silent for 800ms
+  first response  812.3 ms to calls lately, 90.0 ms in the long run
+
+  CALLS OF LATE  NUMBER  FROM      TO        CALLS  OUTCOMES
+  all            all     13:53:15  14:02:15  17     12 talked, 4 failed 503, 1 answered
+  routine        101     13:54:15  14:01:15  4      4 failed 503, IT fails for 101
+`, func(b *strings.Builder) error { return e.WriteText(b, exampleNow()) })
 }
 
 func TestAReloadSaysWhatBecameOfIt(t *testing.T) {

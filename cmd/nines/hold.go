@@ -51,7 +51,7 @@ func (p program) releaseCommand() *cobra.Command {
 		Long: "release ends an endpoint's hold. An endpoint that is down is let off its hold-down, one that must prove itself takes emergency calls again:\n" +
 			"say it when you know that somebody sits there.",
 		Args:              takes(cobra.ExactArgs(1)),
-		ValidArgsFunction: f.endpoints(func(e console.EndpointStatus) bool { return e.Held || e.Verdict != "up" }),
+		ValidArgsFunction: f.endpoints(func(e console.EndpointStatus) bool { return e.Held || e.Returning || e.Verdict != "up" }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := said(cmd, "by"); err != nil {
 				return err
