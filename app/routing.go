@@ -63,6 +63,11 @@ func healthConfig(f *configs.File) health.Config {
 		Every: h.Every, PartnersEvery: h.PartnersEvery, Timeout: h.Timeout, DownAfter: h.DownAfter, UpAfter: h.UpAfter, HoldDown: h.HoldDown,
 		FailBack: failBack(h.FailBack),
 	}
+	for _, r := range f.Routes {
+		if c.Patience == 0 || r.Patience < c.Patience {
+			c.Patience = r.Patience // a silence shorter than this is a slow endpoint, not a dead one
+		}
+	}
 	for _, e := range f.Endpoints {
 		c.Endpoints = append(c.Endpoints, health.Endpoint{Name: health.EndpointName(e.Name), Partner: e.Partner, Queue: e.Answers == configs.Queue})
 	}

@@ -35,6 +35,10 @@ func (l *loop) observed(now time.Time, ev health.CallEvidence) {
 
 // shows tells the judge what this attempt showed.
 func (at *attempt) shows(now time.Time, what health.CallOutcome, code int, why string) {
+	at.s.loop.observed(now, at.evidence(now, what, code, why))
+}
+
+func (at *attempt) evidence(now time.Time, what health.CallOutcome, code int, why string) health.CallEvidence {
 	s := at.s
 	ev := health.CallEvidence{
 		Endpoint: at.ep.Name, Class: healthClass(s.machine.Class), Number: s.match.Number, Outcome: what, Code: code, Why: why, Caller: s.callerKey(),
@@ -46,16 +50,24 @@ func (at *attempt) shows(now time.Time, what health.CallOutcome, code int, why s
 	if s.winner == at && !s.talksSince.IsZero() {
 		ev.Talk = now.Sub(s.talksSince)
 	}
-	s.loop.observed(now, ev)
+	return ev
 }
 
-// callerKey tells callers apart without naming them; empty for withheld numbers.
+// silent tells the judge about an attempt whose patience is spent. How long it was waited for tells a dead endpoint from a slow one.
+func (at *attempt) silent(now time.Time, why string) {
+	ev := at.evidence(now, health.CallSilent, 0, why)
+	ev.Waited = now.Sub(at.asked)
+	at.s.loop.observed(now, ev)
+}
+
+// callerKey tells callers apart without naming them. A withheld number is told apart by its call.
 func (s *session) callerKey() string {
-	if s.number == "" {
-		return ""
+	who := s.number
+	if who == "" {
+		who = s.caller.leg.CallID
 	}
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(s.number))
+	_, _ = h.Write([]byte(who))
 	return strconv.FormatUint(h.Sum64(), 36)
 }
 
@@ -80,7 +92,11 @@ func (s *session) audible(now time.Time, endpoint, caller time.Time) {
 	heardIt, heardCaller := endpoint.After(s.talksSince), caller.After(s.talksSince)
 	switch {
 	case heardIt && heardCaller && talks >= time.Second:
-		w.judged = true
+		w.judged = !s.winner.ep.Queue || talks >= clearedWithin // behind a queue a person is there only after a while
+		if w.told && !w.judged {
+			return
+		}
+		w.told = true
 		s.winner.shows(now, health.CallTalked, 0, "")
 		s.winner.leaveCanary()
 	case !heardIt && heardCaller && talks >= noMediaAfter && now.Sub(caller) < elsewhere:

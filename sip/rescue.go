@@ -32,6 +32,7 @@ type watch struct {
 	learn      time.Time // when it is asked whether it answers in-dialog OPTIONS; zero: known, or asked
 	lostAt     time.Time // since when somebody else is asked; zero: nobody is
 	gapFrom    time.Time // the lost endpoint's last packet
+	told       bool      // CallTalked was said once
 	judged     bool      // health knows what its audio shows
 	toldOneWay bool
 	gapWaits   bool // the first packet of the new one has not come yet
@@ -39,7 +40,7 @@ type watch struct {
 
 // watchTalk begins to watch an endpoint that has just answered.
 func (s *session) watchTalk(now time.Time) {
-	s.watch.hushed, s.watch.icmp, s.watch.last, s.watch.muted, s.watch.judged, s.watch.toldOneWay = false, false, time.Time{}, false, false, false
+	s.watch.hushed, s.watch.icmp, s.watch.last, s.watch.muted, s.watch.judged, s.watch.told, s.watch.toldOneWay = false, false, time.Time{}, false, false, false, false
 	s.watch.next = now.Add(lookEvery)
 	if !s.machine.Plan.Rescue {
 		return
@@ -122,7 +123,9 @@ func (s *session) look(now time.Time) {
 			s.feed(now, call.Voiced{})
 		}
 	case w.muted:
-	case icmp.After(last) && now.Sub(last) >= lookEvery && !w.icmp:
+	case icmp.After(last) && now.Sub(last) < lookEvery:
+		w.next = last.Add(lookEvery) // a packet may have crossed it: a whole interval without one is awaited, and no more
+	case icmp.After(last) && !w.icmp:
 		w.hushed, w.icmp = true, true
 		s.feed(now, call.Hushed{Since: last, ICMP: true})
 	case !w.hushed && now.Sub(later(last, s.talksSince)) >= gap && s.heardElsewhere(now):

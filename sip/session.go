@@ -263,7 +263,6 @@ func (s *session) plan(now time.Time) {
 		CallerOut:   s.number != "" && srv.shared.out[s.number] > own,
 	})
 	srv.shared.mu.Unlock()
-	p.Rescue = !s.match.Route.NoRescue
 	p.RescueBye = p.Rescue && s.match.Route.RescueBye
 	s.feed(now, call.Planned{Plan: p})
 }

@@ -254,7 +254,7 @@ func (s *session) reportSilence(now time.Time) {
 		if at.spoke {
 			why = "got only a 100 for " + now.Sub(at.asked).Round(10*time.Millisecond).String()
 		}
-		at.shows(now, health.CallSilent, 0, why)
+		at.silent(now, why)
 		s.loop.s.cfg.Observer.Attempted(at.ep.Name, "silent")
 	}
 }
