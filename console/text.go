@@ -127,7 +127,11 @@ func (r *RescueStatus) words() string {
 		return "none"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d begun, %d now; %d rescued, %d kept by their endpoint, %d LOST WHILE TALKING", r.Begun, r.Running, r.Rescued, r.Kept, r.LostTalking)
+	lost := "none lost"
+	if r.LostTalking > 0 {
+		lost = fmt.Sprintf("%d LOST WHILE TALKING", r.LostTalking)
+	}
+	fmt.Fprintf(&b, "%d begun, %d now; %d rescued, %d kept by their endpoint, %s", r.Begun, r.Running, r.Rescued, r.Kept, lost)
 	if r.Rescued > 0 {
 		fmt.Fprintf(&b, "; gap %.0f ms the last, %.0f median, %.0f p99", r.LastGapMillis, r.GapP50Millis, r.GapP99Millis)
 	}

@@ -24,6 +24,7 @@ west-mercia  takes calls  (nines v0.1.0, up 3h, media in userspace)
 
   calls    5 now: 4 talking, 1 ringing; 101: 1; 999: 4
            1235 placed, 1230 answered, 0 refused, 4 cleared by the caller
+  rescues  6 begun, 1 now; 3 rescued, 1 kept by their endpoint, 1 LOST WHILE TALKING; gap 812 ms the last, 640 median, 2310 p99
   ports    20 used, 9980 free (20000-29999)
   sip      9000 in, 9100 out, 3 sent again, 0 came again, 9 dropped (garbage 7, unknown source 2)
   media    8 streams, 1000000 packets, 2 lost on the way to us, none dropped
@@ -131,5 +132,20 @@ func expectText(t *testing.T, want string, write func(*strings.Builder) error) {
 	}
 	if diff := cmp.Diff(b.String(), strings.TrimPrefix(want, "\n")); diff != "" {
 		t.Errorf("it reads differently (-got +want):\n%s", diff)
+	}
+}
+
+func TestRescuesAreSaidWhenThereWereAny(t *testing.T) {
+	for _, tt := range []struct {
+		status RescueStatus
+		want   string
+	}{
+		{RescueStatus{}, "none"},
+		{RescueStatus{Begun: 2, Running: 2}, "2 begun, 2 now; 0 rescued, 0 kept by their endpoint, none lost"},
+		{RescueStatus{LostTalking: 1}, "0 begun, 0 now; 0 rescued, 0 kept by their endpoint, 1 LOST WHILE TALKING"}, // the caller left before the loss was sure
+	} {
+		if got := tt.status.words(); got != tt.want {
+			t.Errorf("%+v reads %q, want %q", tt.status, got, tt.want)
+		}
 	}
 }
