@@ -29,6 +29,7 @@ type Attempt struct {
 	Silent  bool      `json:",omitempty"` // it has gone silent and given its reason
 	RungOwn bool      `json:",omitempty"` // it has rung long enough for the next own room
 	RungOut bool      `json:",omitempty"` // it has rung long enough for a partner
+	AsWell  bool      `json:",omitempty"` // it is on trial and has had its time: others are asked as well (R17)
 	AskedAt time.Time // when the INVITE was due to leave
 	RangAt  time.Time `json:",omitzero"` // when it began to ring
 }
@@ -40,7 +41,7 @@ func (a *Attempt) counts() bool {
 
 // hopeful says whether the attempt may still turn out well without anybody else being asked.
 func (a *Attempt) hopeful() bool {
-	return a.State == StateRinging || a.State == StateAsked && !a.Silent
+	return !a.AsWell && (a.State == StateRinging || a.State == StateAsked && !a.Silent)
 }
 
 // find returns an attempt by number, or nil.
@@ -121,6 +122,14 @@ func (c *Call) rungOutAt(a *Attempt) time.Time {
 		return time.Time{}
 	}
 	return a.RangAt.Add(limit)
+}
+
+// asWellAt says when an endpoint on trial has had its time, whatever it says (R17). Zero: it is on no trial, or has had it.
+func (c *Call) asWellAt(a *Attempt) time.Time {
+	if a.AsWell || a.State != StateAsked && a.State != StateRinging || c.step(a).AsWell <= 0 {
+		return time.Time{}
+	}
+	return a.AskedAt.Add(c.step(a).AsWell)
 }
 
 // ringLimit is how long an attempt rings before a partner may be asked as well; 0 means for ever.

@@ -236,6 +236,7 @@ func (c *Call) climbAt() time.Time {
 		w.at(c.silentAt(a))
 		w.at(c.rungOwnAt(a))
 		w.at(c.rungOutAt(a))
+		w.at(c.asWellAt(a))
 	}
 	for i := range c.Turns {
 		w.at(c.Turns[i].NotBefore)

@@ -126,6 +126,10 @@ func (c *Call) pass(now time.Time) {
 			a.Silent = true
 			c.because(WantAny, 408, c.silence(a))
 		}
+		if due(now, c.asWellAt(a)) {
+			a.AsWell = true
+			c.because(WantAny, 408, fmt.Sprintf("%s is on trial and has not answered for %s", c.name(a), c.step(a).AsWell))
+		}
 		if due(now, c.rungOwnAt(a)) {
 			a.RungOwn = true
 			c.because(WantOwn, 480, fmt.Sprintf("%s rang for %s and nobody picked up", c.name(a), c.Plan.Ringing))
