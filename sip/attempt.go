@@ -386,6 +386,7 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 	if !at.madeOffer {
 		usable = describe(m).ok
 	}
+	usable = usable && at.fits(m)
 	if usable {
 		at.shows(now, health.CallAnswered, m.Status, "")
 		s.loop.s.cfg.Observer.Attempted(at.ep.Name, "answered")

@@ -337,6 +337,9 @@ func (s *session) replace(now time.Time, at *attempt) {
 	s.winner = at
 	s.talksSince = now
 	s.aim(at)
+	if told != nil && at.far != nil {
+		at.far = sdp.Alike(at.far, told)
+	}
 	at.confirm(now)
 	s.found()
 	s.watch.gapWaits = true
@@ -347,6 +350,15 @@ func (s *session) replace(now time.Time, at *attempt) {
 	if told != nil && at.far != nil && !sdp.SameCodecs(told, at.far) {
 		s.retell(now)
 	}
+}
+
+// fits says whether the answer to a rescue is one that the caller, who talks already, can hear. Otherwise it is as useless as none.
+func (at *attempt) fits(m *wire.Message) bool {
+	if !at.s.final || !at.madeOffer {
+		return true
+	}
+	d := at.sdpOf(m)
+	return d.ok && sdp.Fits(at.s.caller.far, d.text())
 }
 
 // toldCaller is the session description that the caller was last given, as its endpoint wrote it.

@@ -30,10 +30,15 @@ type ward struct {
 	carrier *town.Phone
 	rooms   map[string]*town.Phone
 	hosts   map[string]*town.Host
-	voice   time.Duration
 }
 
 func inWard(t *testing.T, change func(*sip.Routing), play func(*ward)) {
+	t.Helper()
+	inWardOf(t, 20*time.Millisecond, change, play)
+}
+
+// inWardOf is inWard with phones that send a packet at an interval of the test's choice.
+func inWardOf(t *testing.T, voice time.Duration, change func(*sip.Routing), play func(*ward)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := town.NewNetwork(3)
@@ -41,7 +46,7 @@ func inWard(t *testing.T, change func(*sip.Routing), play func(*ward)) {
 		phone := func(name, addr string, script func(*town.Message) town.Behaviour) *town.Phone {
 			h := n.Host(name, netip.MustParseAddr(addr))
 			w.hosts[name] = h
-			p, err := town.NewPhone(town.PhoneConfig{Name: name, Net: h, Addr: netip.AddrPortFrom(h.Addr(), 5060), Seed: 5, Script: script, Voice: 20 * time.Millisecond})
+			p, err := town.NewPhone(town.PhoneConfig{Name: name, Net: h, Addr: netip.AddrPortFrom(h.Addr(), 5060), Seed: 5, Script: script, Voice: voice})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -164,7 +169,7 @@ func TestACallWhosePBXIsKilledGoesOnElsewhereWithinASecond(t *testing.T) {
 	inWard(t, nil, func(w *ward) {
 		c := w.call()
 		w.rooms["control-room"].Kill()
-		w.movesWithin(c, "standby-room", time.Second)
+		w.movesWithin(c, "standby-room", 650*time.Millisecond) // 250 ms without a packet, 200 ms between two OPTIONS, 100 ms of ringing, and some way
 		c.Clear()
 		time.Sleep(time.Minute)
 		if n := w.talking("standby-room"); n != 0 {
