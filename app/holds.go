@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/rs/zerolog"
+
 	"nines/configs"
 	"nines/console"
 	"nines/health"
@@ -87,7 +89,7 @@ func (n *Node) Hold(ctx context.Context, req console.HoldRequest) (console.HoldR
 	if err := n.memory.now(ctx); err != nil {
 		result.NotKept = err.Error()
 	}
-	n.log.Info().Str("endpoint", req.Endpoint).Str("by", req.By).Str("reason", req.Why).Time("until", after.Until).Str("not_kept", result.NotKept).Msg("an operator holds an endpoint")
+	kept(n.log.Info(), result.NotKept).Str("endpoint", req.Endpoint).Str("by", req.By).Str("reason", req.Why).Time("until", after.Until).Msg("an operator holds an endpoint")
 	return result, nil
 }
 
@@ -110,7 +112,7 @@ func (n *Node) Release(ctx context.Context, endpoint, by string) (console.Releas
 	if err := n.memory.now(ctx); err != nil {
 		result.NotKept = err.Error()
 	}
-	log := n.log.Info().Str("endpoint", endpoint).Str("by", by).Str("not_kept", result.NotKept)
+	log := kept(n.log.Info(), result.NotKept).Str("endpoint", endpoint).Str("by", by)
 	if before != nil {
 		log = log.Str("held_by", before.By).Str("reason", before.Why).Time("until", before.Until)
 	}
@@ -140,6 +142,14 @@ func (n *Node) Holds(ctx context.Context) (console.HoldList, error) {
 	return list, nil
 }
 
+// kept adds why an act would not survive a restart, if there is a reason.
+func kept(e *zerolog.Event, not string) *zerolog.Event {
+	if not != "" {
+		e = e.Str("not_kept", not)
+	}
+	return e
+}
+
 // acting is the time that an act has. It goes on when who asked has gone: an act is done whole or not at all.
 func acting(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), actTime)
@@ -162,7 +172,7 @@ func (n *Node) held(ctx context.Context, name policy.EndpointName) (*console.Hol
 
 func holdStatus(h health.Hold) console.HoldStatus {
 	return console.HoldStatus{
-		Endpoint: string(h.Endpoint), By: h.By, Why: h.Why, From: h.From, Until: h.Until, LeftSeconds: int64(max(0, time.Until(h.Until)).Seconds()),
+		Endpoint: string(h.Endpoint), By: h.By, Why: h.Why, From: h.From, Until: h.Until, LeftSeconds: int64((max(0, time.Until(h.Until)) + time.Second - 1) / time.Second),
 	}
 }
 

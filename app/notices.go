@@ -15,7 +15,8 @@ type noticeBoard struct {
 }
 
 const (
-	noticeFor  = time.Hour // how long a notice stands in the status
+	noticeFor  = time.Hour       // how long a notice stands in the status
+	voidFor    = 5 * time.Minute // and one that we stood still ourselves
 	maxNotices = 64
 )
 
@@ -56,6 +57,10 @@ func (b *noticeBoard) words(now time.Time) []string {
 		case health.HoldSet, health.Released, health.SelfSuspected, health.SelfTrusted:
 			continue
 		case health.HoldEnds: // it stands until the hold ends
+		case health.EvidenceVoid:
+			if now.Sub(n.At) >= voidFor {
+				continue
+			}
 		default:
 			if now.Sub(n.At) >= noticeFor {
 				continue

@@ -32,7 +32,7 @@ func (s *Status) WriteText(w io.Writer, now time.Time) error {
 	p.table(func(t io.Writer) {
 		fmt.Fprintln(t, "  ENDPOINT\tVERDICT\tSINCE\tCALLS\tPROBE\tWHY")
 		for _, e := range s.Endpoints {
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", e.title(), e.shout(), ago(now, e.Since), e.load(), e.rtt(), e.Explanation)
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", e.title(), e.shout(), ago(now, e.Since), e.load(), e.rtt(), e.why())
 		}
 	})
 	if len(s.Trunks) > 0 {
@@ -175,6 +175,18 @@ func (e *EndpointStatus) shout() string {
 		v += ", HELD"
 	}
 	return v
+}
+
+// why is the verdict's evidence at a glance; the explanation is for who asks about the endpoint.
+func (e *EndpointStatus) why() string {
+	why := e.Explanation
+	if len(e.Evidence) > 0 {
+		why = e.Evidence[0]
+	}
+	if e.Hold != nil {
+		why += fmt.Sprintf("; held by %s until %s: %s", e.Hold.By, clock(e.Hold.Until), e.Hold.Why)
+	}
+	return why
 }
 
 func (e *EndpointStatus) load() string {

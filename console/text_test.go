@@ -15,8 +15,8 @@ west-mercia  takes calls  (nines v0.1.0, up 3h, media in userspace)
     nines.yaml:9: routes[0].ask[1]: no endpoint is called "soth"; did you mean "north"?
 
   ENDPOINT                VERDICT   SINCE  CALLS    PROBE    WHY
-  control-room            DOWN      12s    0 of 60  -        3 probes running were silent
-  warwickshire (partner)  up, HELD  3h     4 of 12  11.2 ms  answers OPTIONS
+  control-room            DOWN      12s    0 of 60  -        14:02:14 OPTIONS silent for 800ms
+  warwickshire (partner)  up, HELD  3h     4 of 12  11.2 ms  answers OPTIONS; held by alice until 2026-11-23 16:02:15: power work
 
   TRUNK        KIND     CALLS  LAST SEEN
   bt           carrier  5      2s ago
