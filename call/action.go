@@ -28,6 +28,11 @@ type (
 		Elsewhere bool
 		Why       string
 	}
+	// Resume takes a Stop back, in answer to Woke: the attempt counts again and gets no CANCEL.
+	Resume struct {
+		Attempt AttemptID
+		Why     string
+	}
 	// Discard ends an attempt whose 2xx nobody wants: ACK, then BYE with a Reason.
 	Discard struct {
 		Attempt AttemptID
@@ -79,6 +84,7 @@ type (
 func (NeedPlan) action() {}
 func (Ask) action()      {}
 func (Stop) action()     {}
+func (Resume) action()   {}
 func (Discard) action()  {}
 func (Ring) action()     {}
 func (Early) action()    {}

@@ -28,7 +28,8 @@
 // rings is hoped for again, and its ringing counts anew. ICMP does not end ringing, because anybody can send it; [Died] does.
 //
 // At most three attempts count. When a fourth is due the oldest that does not ring is told to stop; it counts no more, but its 200 wins while
-// nobody has answered. When all three ring the fourth waits. Without overlap every ask stops what was asked before.
+// nobody has answered. When all three ring the fourth waits. Without overlap every ask stops what was asked before. An attempt that was told to stop
+// in vain, because it had not said a word yet, and wakes when nobody else is hoped for, counts again: a call that rings is never given up.
 //
 // An endpoint that is full comes back to the end of the queue, to be tried when it allows; without a time for that it is busy. Our own count is
 // not the callee's word: it never ends the asking.
@@ -173,6 +174,8 @@ func (c *Call) Step(now time.Time, ev Event) []Action {
 		c.unreachable(ev)
 	case Died:
 		c.died(ev)
+	case Woke:
+		c.woke(ev)
 	case Full:
 		c.full(now, ev)
 	case Cancelled:

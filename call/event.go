@@ -51,6 +51,9 @@ type (
 	Unreachable struct{ Attempt AttemptID }
 	// Died says that the endpoint of an attempt that lives is gone (verdict down, two probes missed, connection lost after it rang): it counts as silent.
 	Died struct{ Attempt AttemptID }
+	// Woke is the first sign of life of an attempt that was told to stop and could not be told: no CANCEL may go out before a provisional response.
+	// The driver holds the CANCEL back until the call has seen this; unless the call says Resume it is sent then. Trying or Rang follows as usual.
+	Woke struct{ Attempt AttemptID }
 	// Full says that an endpoint has no slot now; the driver did not ask it. Until is when it may be tried again (zero: not in this call).
 	Full struct {
 		Attempt AttemptID
@@ -122,6 +125,7 @@ func (Answered) event()    {}
 func (Refused) event()     {}
 func (Unreachable) event() {}
 func (Died) event()        {}
+func (Woke) event()        {}
 func (Full) event()        {}
 func (Cancelled) event()   {}
 func (Confirmed) event()   {}

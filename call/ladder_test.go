@@ -342,6 +342,8 @@ func brief(a Action) string {
 		return fmt.Sprintf("ask %s", a.Endpoint)
 	case Stop:
 		return fmt.Sprintf("stop %d", a.Attempt)
+	case Resume:
+		return fmt.Sprintf("resume %d", a.Attempt)
 	case Discard:
 		return fmt.Sprintf("discard %d", a.Attempt)
 	case Reject:

@@ -183,6 +183,9 @@ func (m *model) draw() Event {
 	if a.quiet && !a.stopped && d.oneIn(3, "full") {
 		return Full{Attempt: a.id, Until: one(d, "until", 0, m.now.UnixNano(), m.now.Add(time.Second).UnixNano(), m.now.Add(9*time.Second).UnixNano())}
 	}
+	if a.stopped && d.oneIn(3, "wakes") {
+		return Woke{Attempt: a.id}
+	}
 	switch d.n(13, "does") {
 	case 0, 1:
 		return Trying{Attempt: a.id}
@@ -208,7 +211,7 @@ func (m *model) draw() Event {
 // rude is an event that no driver should send. It must do no harm.
 func (m *model) rude() Event {
 	return one[Event](m.dice, "rude event",
-		Trying{Attempt: 99}, Rang{Attempt: 99, Code: 180}, Refused{Attempt: 99, Code: 486}, Died{Attempt: 99}, Unreachable{}, Full{Attempt: 99},
+		Trying{Attempt: 99}, Rang{Attempt: 99, Code: 180}, Refused{Attempt: 99, Code: 486}, Died{Attempt: 99}, Woke{Attempt: 99}, Woke{Attempt: 1}, Unreachable{}, Full{Attempt: 99},
 		Answered{Attempt: 99, Usable: true}, Planned{Plan: m.plan})
 }
 
@@ -360,6 +363,8 @@ func (m *model) check(ev Event, all []Action, i int, a Action) {
 		m.checkAsk(a)
 	case Stop:
 		m.checkStop(a)
+	case Resume:
+		m.checkResume(ev, a)
 	case Discard:
 		answer, ok := ev.(Answered)
 		if !ok || answer.Attempt != a.Attempt {
@@ -495,6 +500,32 @@ func (m *model) checkStop(a Stop) {
 	m.clocks()
 }
 
+// checkResume: who was told to stop is wanted again only when it wakes and nobody else rings, and never more than three at a time.
+func (m *model) checkResume(ev Event, a Resume) {
+	if woke, ok := ev.(Woke); !ok || woke.Attempt != a.Attempt || a.Why == "" {
+		m.t.Fatalf("%#v on %#v", a, ev)
+	}
+	if m.final || m.cancelled || m.ended || m.anyRings() {
+		m.t.Fatalf("attempt %d resumed although: final %v, cancelled %v, ended %v, somebody rings %v", a.Attempt, m.final, m.cancelled, m.ended, m.anyRings())
+	}
+	live := 0
+	m.touch(a.Attempt, func(x *asked) {
+		if !x.stopped || x.over {
+			m.t.Fatalf("attempt %d resumed although stopped %v, over %v", a.Attempt, x.stopped, x.over)
+		}
+		x.stopped, x.heard, x.silent = false, true, true
+	})
+	for _, x := range m.attempts {
+		if x.counts() {
+			live++
+		}
+	}
+	if live > 3 || live > 1 && !m.plan.Overlap {
+		m.t.Fatalf("attempt %d resumed: %d live", a.Attempt, live)
+	}
+	m.clocks()
+}
+
 func (m *model) checkRing() {
 	if m.final {
 		m.t.Fatalf("a 180 after the final response")
@@ -583,6 +614,9 @@ func (m *model) after(ev Event, fresh *asked, actions []Action) {
 	if isAnswer && answer.Attempt == 99 && discarded != 1 {
 		m.t.Fatalf("an answer from nowhere is left talking")
 	}
+	if woke, ok := ev.(Woke); ok {
+		m.checkWoke(woke)
+	}
 	wake := m.call.Wake()
 	if asking := m.planned && !m.final; asking == wake.IsZero() {
 		m.t.Fatalf("%#v: wake %v while asking is %v", ev, wake, asking)
@@ -592,6 +626,18 @@ func (m *model) after(ev Event, fresh *asked, actions []Action) {
 	}
 	m.checkHope()
 	m.checkPatience()
+}
+
+// checkWoke: who wakes is taken if nobody else is hoped for. R4: a call that rings is never given up.
+func (m *model) checkWoke(ev Woke) {
+	if m.call.Phase != PhaseAsking || m.call.Closed || m.call.hope() {
+		return
+	}
+	m.touch(ev.Attempt, func(a *asked) {
+		if a.stopped && !a.over {
+			m.t.Fatalf("attempt %d woke and was not taken, although nobody is hoped for", a.id)
+		}
+	})
 }
 
 // checkHope: as long as somebody is left to ask, either somebody is hoped for, or somebody full has a time to be tried again.

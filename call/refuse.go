@@ -109,6 +109,18 @@ func (c *Call) died(ev Died) {
 	}
 }
 
+// woke lets an attempt count again that was told to stop and comes to life when nobody else is hoped for.
+func (c *Call) woke(ev Woke) {
+	a := c.find(ev.Attempt)
+	if a == nil || a.State != StateStopped || c.Phase != PhaseAsking || c.Closed || c.hope() {
+		return
+	}
+	why := fmt.Sprintf("%s wakes and nobody else is hoped for", c.name(a))
+	c.makeRoom()
+	a.State, a.Heard, a.Silent = StateAsked, true, true // its silence has been a reason already
+	c.do(Resume{Attempt: a.ID, Why: why})
+}
+
 // full gives an endpoint its turn back, at the end of the queue. It was not asked, so the attempt never was.
 func (c *Call) full(now time.Time, ev Full) {
 	i := slices.IndexFunc(c.Attempts, func(a Attempt) bool { return a.ID == ev.Attempt })

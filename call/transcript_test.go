@@ -237,6 +237,8 @@ func (s *stage) parse(f []string) (Event, error) {
 		return Unreachable{Attempt: id}, nil
 	case "died":
 		return Died{Attempt: id}, nil
+	case "woke":
+		return Woke{Attempt: id}, nil
 	case "full":
 		if f[2] == "" {
 			return Full{Attempt: id}, nil
@@ -354,6 +356,8 @@ func describe(a Action) string {
 			return fmt.Sprintf("stop %d elsewhere: %s", a.Attempt, a.Why)
 		}
 		return fmt.Sprintf("stop %d: %s", a.Attempt, a.Why)
+	case Resume:
+		return fmt.Sprintf("resume %d: %s", a.Attempt, a.Why)
 	case Discard:
 		return fmt.Sprintf("discard %d: %s", a.Attempt, a.Why)
 	case Ring:

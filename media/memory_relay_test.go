@@ -163,6 +163,42 @@ func TestAFarEndThatMissedItsByeIsNotHeardInAnotherCall(t *testing.T) {
 	}
 }
 
+// TestWhoSendsToAFreePortIsNotHeardInTheNextCall: a room answers a call that is over, and our BYE does not reach it.
+func TestWhoSendsToAFreePortIsNotHeardInTheNextCall(t *testing.T) {
+	inMemory(t, Config{PortMin: 100, PortMax: 103, Spare: 1}, func(t *testing.T, r *Relay, m *memory) {
+		caller, late, room := far(t, m, "10.0.0.1:4000"), far(t, m, "10.9.0.1:5000"), far(t, m, "10.9.0.1:5002")
+		packet := func(ssrc, seq byte) string {
+			return string([]byte{0x80, 8, 0, seq, 0, 0, 0, 0, 0, 0, 0, ssrc, 'x'})
+		}
+		before := reserve(t, r, lo, 2)
+		ports := make([]uint16, 2)
+		for i := range ports {
+			ports[i], _ = before.Local(i)
+		}
+		before.Release()
+		for _, port := range ports {
+			late.send(port, packet(1, 0))
+		}
+		synctest.Wait()
+		time.Sleep(Quarantine)
+		a, b := reserve(t, r, lo, 1), reserve(t, r, lo, 1)
+		a.Expect(0, Remote{RTP: caller.addr})
+		b.Expect(0, Remote{RTP: room.addr, Symmetric: true})
+		r.Join(a, b)
+		port, _ := b.Local(0)
+		late.send(port, packet(1, 1))
+		synctest.Wait()
+		if got := caller.got(); len(got) > 0 {
+			t.Errorf("the caller heard %q of somebody who sends since before the call", got)
+		}
+		late.send(port, packet(2, 0)) // the same host and port, but another source: a far end behind a NAT
+		synctest.Wait()
+		if got := caller.got(); string(got) != packet(2, 0) {
+			t.Errorf("the caller heard %q, want the first source of the host that is new", got)
+		}
+	})
+}
+
 func TestReleasedPortsRest(t *testing.T) {
 	inMemory(t, Config{PortMin: 100, PortMax: 105, Spare: 1}, func(t *testing.T, r *Relay, _ *memory) {
 		first := reserve(t, r, lo, 1)

@@ -26,14 +26,15 @@ const (
 
 // port is one bound socket. It stays bound as long as the relay lives; calls come and go.
 type port struct {
-	number uint16
-	kind   int
-	pair   *pair
-	stream atomic.Pointer[stream] // whose packets arrive here; nil while the port is free
-	was    leftover               // of the call before; Relay.mu guards it
-	fd     int                    // the kernel's socket
-	lane   lane                   // the kernel's second socket, when there is one
-	conn   net.PacketConn         // the Network's socket
+	number  uint16
+	kind    int
+	pair    *pair
+	stream  atomic.Pointer[stream]   // whose packets arrive here; nil while the port is free
+	was     leftover                 // of the call before; Relay.mu guards it
+	strayed atomic.Pointer[leftover] // the last one who sent to it while it served no call
+	fd      int                      // the kernel's socket
+	lane    lane                     // the kernel's second socket, when there is one
+	conn    net.PacketConn           // the Network's socket
 }
 
 // pool keeps the port pairs of one local address. Relay.mu guards it.

@@ -25,7 +25,7 @@ type stream struct {
 // half is the RTP or the RTCP part of a stream.
 type half struct {
 	peer  atomic.Pointer[peer] // nil: nothing is accepted and nothing is sent
-	was   leftover             // who sent to the port in the call before
+	was   [2]leftover          // who sent to the port in the call before, and between that and this one
 	mu    sync.Mutex           // guards tally; held for nanoseconds
 	tally tally
 }
@@ -49,6 +49,21 @@ func (l leftover) sent(src netip.AddrPort, packet []byte) bool {
 	return binary.BigEndian.Uint32(packet[at:]) == l.ssrc
 }
 
+// stray notes who sends to a port that serves no call: nobody was told of it, so it is a leftover of an earlier one. Only the packet loop calls it.
+func (p *port) stray(src netip.AddrPort, packet []byte) {
+	if len(packet) < headerLen || packet[0]>>6 != rtpVersion {
+		return
+	}
+	if last := p.strayed.Load(); last != nil && last.sent(src, packet) {
+		return
+	}
+	at := 8
+	if isRTCP(packet) {
+		at = 4
+	}
+	p.strayed.Store(&leftover{src, binary.BigEndian.Uint32(packet[at:])})
+}
+
 // peer is a far end. It never changes: a new answer or a lock puts another in its place.
 type peer struct {
 	at    netip.AddrPort // where packets go and, unless it may move, the only source they come from
@@ -64,7 +79,10 @@ type peer struct {
 func newStream(p *pair) *stream {
 	st := &stream{pair: p}
 	for i := range p.ports {
-		st.halves[i].was = p.ports[i].was
+		st.halves[i].was[0] = p.ports[i].was
+		if stray := p.ports[i].strayed.Load(); stray != nil {
+			st.halves[i].was[1] = *stray
+		}
 		p.ports[i].stream.Store(st)
 	}
 	return st
@@ -130,7 +148,7 @@ func (h *half) accept(src netip.AddrPort, packet []byte, now time.Duration) bool
 			return h.lock(p, src, now)
 		}
 		return true
-	case h.was.sent(src, packet):
+	case h.was[0].sent(src, packet), h.was[1].sent(src, packet):
 		return false
 	case p.free && src.Addr() == p.host:
 		return h.lock(p, src, now)
@@ -165,6 +183,7 @@ func (p *peer) allows(addr netip.Addr) bool {
 func (r *Relay) arrived(p *port, src netip.AddrPort, packet []byte, now time.Duration) (*port, *peer, *half) {
 	st := p.stream.Load()
 	if st == nil {
+		p.stray(src, packet)
 		r.counts.foreign.Add(1)
 		return nil, nil, nil
 	}

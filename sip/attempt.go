@@ -37,11 +37,13 @@ type attempt struct {
 
 	fromBare string // its From value without a tag
 
+	why       string // it was told to stop
 	ticket    policy.Ticket
 	slot      bool // holds one of the endpoint's slots
 	marked    bool // the caller's number is counted as being out at this partner
 	sent      bool // the INVITE has left
 	stopped   bool
+	held      bool // stopped, but its CANCEL waits for what the call says when it wakes
 	cancelled bool // its transaction has a CANCEL
 	final     bool // its INVITE has a final response, or will never have one
 	released  bool
@@ -295,6 +297,13 @@ func (at *attempt) response(now time.Time, m *wire.Message, f wire.Flow) {
 	if !at.spoke {
 		at.spoke, at.firstAt = true, now
 	}
+	if at.held && m.Status < 200 {
+		at.held = false
+		at.s.feed(now, call.Woke{Attempt: at.id})
+		if at.stopped {
+			at.cancelFor(now, at.why)
+		}
+	}
 	switch {
 	case m.Status == 100:
 		at.s.feed(now, call.Trying{Attempt: at.id})
@@ -326,7 +335,7 @@ func (at *attempt) provisional(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	if !at.rang {
 		at.rang = true
-		at.shows(now, health.CallRang, m.Status, "")
+		at.shows(now, health.CallRang, m.Status, "") // also one that was stopped for its silence: it was slow, not dead
 		s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Int("code", m.Status).Dur("after_ms", now.Sub(at.asked)).Msg("rings")
 	}
 	s.feed(now, call.Rang{Attempt: at.id, Code: m.Status, SDP: withSDP})
@@ -370,7 +379,7 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 	if at.answered {
 		switch o.News {
 		case leg.Answered:
-			at.endFork(now, d, f)
+			at.endFork(now, d, m, f)
 		case leg.Repeated:
 			at.s.loop.send(f, d.ReAck(at.cseq))
 		case leg.Nothing, leg.Ringing, leg.Forked, leg.Done, leg.Refused:
@@ -512,6 +521,7 @@ func (at *attempt) failed(now time.Time, why failure) {
 	if why == broken {
 		cause = call.Transport
 	} else {
+		at.held = false
 		at.cancel(now, `SIP;cause=408;text="no answer in time"`) // it goes out if it rings after all, or its telephones ring for nobody
 	}
 	at.fail(now, cause, 0)
@@ -574,11 +584,43 @@ func (at *attempt) stop(now time.Time, a call.Stop) {
 	}
 	switch {
 	case a.Elsewhere:
-		at.cancel(now, `SIP;cause=200;text="Call completed elsewhere"`)
-	case at.s.cancelMsg != nil:
-		at.cancel(now, at.s.cancelMsg.All("Reason")...)
+		at.cancel(now, elsewhere)
+	case at.spoke:
+		at.cancelFor(now, a.Why)
 	default:
-		at.cancel(now, `SIP;cause=487;text="`+quoteless(a.Why)+`"`)
+		at.held, at.why = true, a.Why // a CANCEL must not go out before a provisional response (RFC 3261 §9.1), and by then it may be all that the caller has
+	}
+}
+
+const elsewhere = `SIP;cause=200;text="Call completed elsewhere"`
+
+// cancelFor takes the INVITE back for a reason of ours, or for the caller's.
+func (at *attempt) cancelFor(now time.Time, why string) {
+	if at.s.cancelMsg != nil {
+		at.cancel(now, at.s.cancelMsg.All("Reason")...)
+		return
+	}
+	at.cancel(now, `SIP;cause=487;text="`+quoteless(why)+`"`)
+}
+
+// resume takes a stop back.
+func (at *attempt) resume(why string) {
+	at.s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Str("why", why).Msg("asking on")
+	at.stopped = false
+}
+
+// letGo cancels those that were told to stop and could not be told: the call wants nobody any more.
+func (s *session) letGo(now time.Time, why string) {
+	for _, at := range s.attempts {
+		switch {
+		case !at.held:
+			continue
+		case s.winner != nil:
+			at.cancel(now, elsewhere)
+		default:
+			at.cancelFor(now, why)
+		}
+		at.held = false
 	}
 }
 
@@ -663,6 +705,10 @@ func (at *attempt) ackNow(now time.Time, body, text []byte, ctype string) {
 		return
 	}
 	at.acked = true
+	if body == nil && s.lateOffer && at.answerMsg != nil {
+		body, ctype = l.noThanks(at.answerMsg, at.flow)
+		text = body
+	}
 	line := at.leg.Ack(at.cseq, text)
 	s.reach(now, &at.party, line, func(_ time.Time, flow wire.Flow, err error) {
 		if err != nil {
@@ -682,16 +728,32 @@ func (at *attempt) reack(f wire.Flow) {
 	at.s.loop.send(f, at.ack)
 }
 
+// noThanks is the answer to the offer in a 2xx that nobody wants: the ACK must carry one (RFC 3261 §13.2.1).
+func (l *loop) noThanks(m *wire.Message, f wire.Flow) (body []byte, ctype string) {
+	d := describe(m)
+	if !d.ok {
+		return nil, ""
+	}
+	if body = sdp.Refuse(d.text(), sessionID(l), f.Local.Addr()); body == nil {
+		return nil, ""
+	}
+	return body, "application/sdp"
+}
+
 // endFork ends a second dialog that a forking PBX answered with: ACK and BYE (RFC 3261 §13.2.2.4).
-func (at *attempt) endFork(now time.Time, d *leg.Leg, f wire.Flow) {
+func (at *attempt) endFork(now time.Time, d *leg.Leg, m *wire.Message, f wire.Flow) {
 	s, l := at.s, at.s.loop
+	body, ctype := []byte(nil), ""
+	if s.lateOffer {
+		body, ctype = l.noThanks(m, f)
+	}
 	fork := &party{leg: d, flow: f, ep: at.ep}
-	line := d.Ack(at.cseq, nil)
+	line := d.Ack(at.cseq, body)
 	s.reach(now, fork, line, func(_ time.Time, flow wire.Flow, err error) {
 		if err != nil {
 			flow = f
 		}
-		ack := l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, "", nil, nil)
+		ack := l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, ctype, body, nil)
 		d.KeepAck(at.cseq, ack)
 		l.send(flow, ack)
 	})
@@ -757,6 +819,7 @@ type remnant struct {
 	call uint64
 	part int
 	dlg  leg.Call // what a dialog of the INVITE begins with
+	late bool     // the INVITE had no offer
 	acks []tagAck
 
 	branch string // of the INVITE
@@ -794,12 +857,16 @@ func (r *remnant) end(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	p.leg.Response(now, legResponse(m))
 	tok := token{loop: l.n, call: r.call, part: r.part}
-	line = p.leg.Ack(line.CSeq, nil)
+	body, ctype := []byte(nil), ""
+	if r.late {
+		body, ctype = l.noThanks(m, f)
+	}
+	line = p.leg.Ack(line.CSeq, body)
 	flow := l.nextHop(p, line)
 	if flow.Proto.Stream() {
 		flow = f // the connection that it came by: nobody waits here for another
 	}
-	ack := l.build(p, line, flow, tok.branch(l.rnd), nil, "", nil, nil)
+	ack := l.build(p, line, flow, tok.branch(l.rnd), nil, ctype, body, nil)
 	r.acks = append(r.acks, tagAck{strings.Clone(m.ToTag), ack})
 	l.send(flow, ack)
 	if line, err = p.leg.Request("BYE", nil); err != nil {
@@ -830,7 +897,7 @@ func (at *attempt) leaveRemnant() {
 	}
 	uri := strings.Clone(at.uri) // not the message around it
 	r := &remnant{
-		l: l, call: at.s.id, part: int(at.id), branch: at.branch, flow: at.flow,
+		l: l, call: at.s.id, part: int(at.id), branch: at.branch, flow: at.flow, late: at.s.lateOffer,
 		dlg: leg.Call{
 			CallID: at.callID, LocalTag: at.tag, From: at.leg.Local, To: at.leg.Remote, CSeq: at.cseq, Target: uri, Routes: at.routes, Contact: at.leg.Contact,
 		},

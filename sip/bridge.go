@@ -987,6 +987,14 @@ func contactURI(m *wire.Message) string {
 	if !ok {
 		return ""
 	}
-	_, uri, _ := wire.NameAddr(v)
-	return uri
+	if _, uri, _ := wire.NameAddr(v); usable(uri) {
+		return uri
+	}
+	return ""
+}
+
+// usable says that a URI can be called: it goes into a request line as it stands.
+func usable(uri string) bool {
+	_, ok := wire.ParseURI(uri)
+	return ok && !strings.ContainsAny(uri, " \t\"<>")
 }

@@ -591,3 +591,219 @@ func TestNoHeaderOfOursComesTwice(t *testing.T) {
 		}
 	})
 }
+
+func TestHowACallerHearsOfRinging(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		header string // of the caller's INVITE
+		early  bool
+		want   string
+		rel    bool
+		sdp    bool
+	}{
+		{"nothing said", "X: y", false, "180 INVITE", false, false},
+		{"supported, nothing to lose", "Supported: 100rel", false, "180 INVITE", false, false},
+		{"required", "Require: 100rel", false, "180 INVITE", true, false},
+		{"early media, nothing said", "X: y", true, "183 INVITE", false, true},
+		{"early media, supported", "Supported: replaces, 100rel", true, "183 INVITE", true, true},
+		{"early media, required", "Require: 100rel", true, "183 INVITE", true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			onStage(t, func(r *sip.Routing) { r.Routes[0].EarlyMedia = c.early }, func(st *stage) {
+				room := st.rooms["control-room"]
+				d := st.place(c.header)
+				m := room.expect("INVITE")
+				if m.HasToken("Require", "100rel") {
+					t.Errorf("what the caller requires of its leg is not required of the other: %q", m.All("Require"))
+				}
+				room.replyBody(m, 183, "r", sdpOf(room, 50000))
+				p := st.carrier.expect(c.want)
+				rseq, rel := p.Get("RSeq")
+				if rel != c.rel || p.HasToken("Require", "100rel") != c.rel || (len(p.Body) > 0) != c.sdp {
+					t.Errorf("reliable %v, want %v; SDP %v, want %v:\n%s", rel, c.rel, len(p.Body) > 0, c.sdp, p.raw)
+				}
+				if c.rel {
+					d.learn(p)
+					d.request("PRACK", "", "RAck: "+rseq+" 1 INVITE")
+					st.carrier.expect("200 PRACK")
+					d.request("PRACK", "", "RAck: "+rseq+" 1 INVITE") // nothing waits for it any more
+					st.carrier.expect("481 PRACK")
+					d.request("PRACK", "", "RAck: nonsense")
+					st.carrier.expect("481 PRACK")
+				}
+				room.replyBody(m, 200, "r", sdpOf(room, 50000))
+				ok := st.carrier.expect("200 INVITE")
+				d.ack(ok, "")
+				room.expect("ACK")
+				d.bye(room)
+				st.nothingLeft()
+			})
+		})
+	}
+}
+
+func TestAReliableProvisionalIsRepeatedUntilItsPRACK(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		room := st.rooms["control-room"]
+		d := st.place("Require: 100rel")
+		m := room.expect("INVITE")
+		room.reply(m, 180, "r")
+		p := st.carrier.expect("180 INVITE")
+		began := time.Now()
+		for _, after := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 3500 * time.Millisecond} {
+			if again := st.carrier.expect("180 INVITE"); string(again.raw) != string(p.raw) {
+				t.Errorf("a repeated provisional must not differ:\n%s\n%s", p.raw, again.raw)
+			}
+			within(t, "it was repeated", began, after, after+atOnce)
+		}
+		room.replyBody(m, 200, "r", sdpOf(room, 50000)) // without SDP in the 180 the 200 need not wait (RFC 3262 §3)
+		d.ack(st.carrier.expect("200 INVITE"), "")
+		room.expect("ACK")
+		rseq, _ := p.Get("RSeq")
+		d.request("PRACK", "", "RAck: "+rseq+" 1 INVITE") // late, but the peer is right to send it
+		st.carrier.expect("200 PRACK")
+		d.bye(room)
+		st.nothingLeft()
+	})
+}
+
+func TestA200WaitsForThePRACKOfAnAnswerButTheRoomDoesNot(t *testing.T) {
+	early := func(r *sip.Routing) { r.Routes[0].EarlyMedia = true }
+	for _, pracked := range []bool{true, false} {
+		t.Run(fmt.Sprint(pracked), func(t *testing.T) {
+			onStage(t, early, func(st *stage) {
+				room := st.rooms["control-room"]
+				d := st.place("Supported: 100rel")
+				m := room.expect("INVITE")
+				room.replyBody(m, 183, "r", sdpOf(room, 50000), "Require: 100rel", "RSeq: 4000000000")
+				prack := room.expect("PRACK")
+				if v, _ := prack.Get("RAck"); v != fmt.Sprintf("4000000000 %d INVITE", m.CSeq) {
+					t.Errorf("RAck is %q", v)
+				}
+				room.reply(prack, 200, "")
+				p := st.carrier.expect("183 INVITE")
+				began := time.Now()
+				room.replyBody(m, 200, "r", sdpOf(room, 50000))
+				room.expect("ACK") // or it would repeat its 200, and hang up after 64·T1
+				within(t, "the room has its ACK", began, 0, atOnce)
+				d.learn(p)
+				if pracked {
+					time.Sleep(300 * time.Millisecond)
+					rseq, _ := p.Get("RSeq")
+					d.request("PRACK", "", "RAck: "+rseq+" 1 INVITE")
+					st.carrier.expect("200 PRACK")
+				}
+				ok := st.carrier.until("200 INVITE", "183 INVITE")
+				if !pracked {
+					within(t, "the 200 went up", began, 31*time.Second, 33*time.Second) // a caller who forgets its PRACK is not hung up on
+				}
+				if string(ok.Body) != string(p.Body) {
+					t.Errorf("the 200 carries\n%s, want what the 183 had:\n%s", ok.Body, p.Body)
+				}
+				d.ack(ok, "")
+				d.bye(room)
+				st.nothingLeft()
+			})
+		})
+	}
+}
+
+func TestAnEndpointsReliableProvisionalsEndAtUs(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		room := st.rooms["control-room"]
+		d := st.place()
+		m := room.expect("INVITE")
+		say := func(tag string, rseq int) { room.reply(m, 180, tag, "Require: 100rel", fmt.Sprint("RSeq: ", rseq)) }
+		pracks := func(tag string, rseq int, answer bool) {
+			t.Helper()
+			p := room.expect("PRACK")
+			if v, _ := p.Get("RAck"); v != fmt.Sprintf("%d %d INVITE", rseq, m.CSeq) || p.ToTag != tag {
+				t.Errorf("PRACK of %q in dialog %q; want %d in %q", v, p.ToTag, rseq, tag)
+			}
+			if answer {
+				room.reply(p, 200, "")
+			}
+		}
+		say("one", 5)
+		pracks("one", 5, true)
+		st.carrier.expect("180 INVITE")
+		say("one", 5) // repeated: it has had its PRACK, whose transaction repeats itself if it was lost
+		say("one", 7) // out of order: 6 is missing
+		room.silence(300 * time.Millisecond)
+		say("one", 6)
+		pracks("one", 6, true)
+		say("one", 7)
+		pracks("one", 7, true)
+		say("two", 100) // a fork counts for itself
+		pracks("two", 100, true)
+		say("two", 101)
+		pracks("two", 101, false) // this PRACK gets no answer
+		room.until("PRACK")
+		room.until("PRACK")
+		st.carrier.silence(10 * time.Second) // the caller hears of nothing of this
+		room.replyBody(m, 200, "two", sdpOf(room, 50000))
+		d.ack(st.carrier.expect("200 INVITE"), "")
+		room.until("ACK", "PRACK")
+		st.carrier.present.Store(true)
+		time.Sleep(40 * time.Second)
+		for len(room.in) > 0 {
+			<-room.in
+		}
+		d.bye(room)
+		st.nothingLeft()
+	})
+}
+
+func TestTheAnswerMayStandInAReliableProvisionalOfEachFork(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		room := st.rooms["control-room"]
+		d := st.place()
+		m := room.expect("INVITE")
+		for i, tag := range []string{"one", "two"} {
+			room.replyBody(m, 183, tag, sdpOf(room, 50000+10*i), "Require: 100rel", "RSeq: 1")
+			room.reply(room.expect("PRACK"), 200, "")
+		}
+		st.carrier.expect("180 INVITE")
+		room.reply(m, 200, "two") // without SDP: the answer was in the 183 (RFC 3262 §5)
+		ok := st.carrier.expect("200 INVITE")
+		if !strings.Contains(string(ok.Body), "m=audio 2") {
+			t.Errorf("the 200 has no answer:\n%s", ok.raw)
+		}
+		d.ack(ok, "")
+		room.expect("ACK")
+		d.bye(room)
+		st.nothingLeft()
+	})
+}
+
+func TestAfterAFrozenAnswerOnlyItsCodecsAreOffered(t *testing.T) {
+	early := func(r *sip.Routing) { r.Routes[0].EarlyMedia = true }
+	onStage(t, early, func(st *stage) {
+		room, standby := st.rooms["control-room"], st.rooms["standby-room"]
+		offer := strings.ReplaceAll(sdpOf(st.carrier, 40000, "a=rtpmap:0 PCMU/8000", "a=rtpmap:9 G722/8000"), "RTP/AVP 8 101", "RTP/AVP 9 8 0 101")
+		d := st.carrier.invite("sip:999@nines", offer)
+		st.carrier.expect("100 INVITE")
+		m := room.expect("INVITE")
+		answer := strings.ReplaceAll(sdpOf(room, 50000, "a=rtpmap:0 PCMU/8000"), "RTP/AVP 8 101", "RTP/AVP 0 101")
+		room.replyBody(m, 183, "r", answer)
+		p := st.carrier.expect("183 INVITE")
+		room.replyBody(m, 183, "r", answer) // says nothing new
+		room.reply(m, 480, "r")
+		room.expect("ACK")
+		n := standby.expect("INVITE")
+		if got := string(n.Body); !strings.Contains(got, " RTP/AVP 0 101\r\n") || strings.Contains(got, "PCMA") || strings.Contains(got, "G722") {
+			t.Errorf("the caller was told PCMU; nothing else may be offered now:\n%s", got)
+		}
+		standby.reply(n, 180, "s")
+		standby.replyBody(n, 200, "s", strings.ReplaceAll(answer, "10.0.1.1", "10.0.1.2"))
+		ok := st.carrier.until("200 INVITE", "180 INVITE")
+		if string(ok.Body) != string(p.Body) {
+			t.Errorf("the 200 carries\n%s, want what the 183 had:\n%s", ok.Body, p.Body)
+		}
+		d.ack(ok, "")
+		standby.expect("ACK")
+		standby.silence(time.Second) // it answered as agreed: it need not be asked again
+		d.bye(standby)
+		st.nothingLeft()
+	})
+}

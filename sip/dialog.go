@@ -16,8 +16,15 @@ import (
 // newCallerLeg makes the dialog of the call that came in.
 func newCallerLeg(s *session, m *wire.Message) *leg.Leg {
 	from, tag := leg.SplitTag(m.From)
+	target := contactURI(m)
+	if target == "" { // RFC 3261 §8.1.1.8 demands one; without it the caller is where its INVITE came from
+		target = "sip:" + s.src.Remote.String()
+		if s.src.Proto.Stream() {
+			target += ";transport=" + strings.ToLower(s.src.Proto.String())
+		}
+	}
 	l := leg.NewUAS(leg.Invite{
-		CallID: m.CallID, From: from, FromTag: tag, To: m.To, CSeq: m.CSeq, Contact: contactURI(m), RecordRoutes: m.List("Record-Route"),
+		CallID: m.CallID, From: from, FromTag: tag, To: m.To, CSeq: m.CSeq, Contact: target, RecordRoutes: m.List("Record-Route"),
 		Allow: m.List("Allow"), Supported: m.List("Supported"), SDP: s.caller.far,
 	}, token{loop: s.loop.n, call: s.id}.text(s.loop.rnd), s.loop.s.contact(s.src, nil))
 	l.SDPID = sessionID(s.loop)

@@ -99,7 +99,7 @@ func (s *session) audible(now time.Time, endpoint, caller time.Time) {
 		w.told = true
 		s.winner.shows(now, health.CallTalked, 0, "")
 		s.winner.leaveCanary()
-	case !heardIt && heardCaller && talks >= noMediaAfter && now.Sub(caller) < elsewhere:
+	case !heardIt && heardCaller && talks >= noMediaAfter && now.Sub(caller) < othersHeard:
 		w.judged = true
 		s.winner.shows(now, health.CallNoMedia, 0, "got no media for "+noMediaAfter.String()+" after its 200")
 	}

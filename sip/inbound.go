@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"strings"
 	"time"
 
 	"nines/sip/txn"
@@ -18,6 +19,7 @@ func (l *loop) receive(now time.Time, p wire.Packet) {
 		l.s.count.malformed.Add(1)
 	}
 	l.heard(now, p.Flow)
+	l.meet(m)
 	if m.IsRequest() {
 		l.s.count.requests.Add(1)
 		l.onRequest(now, m, p.Flow)
@@ -137,8 +139,36 @@ func (l *loop) onInvite(now time.Time, m *wire.Message, f wire.Flow, r *routing,
 		trunk = &Trunk{} // an unknown carrier: emergency numbers only
 	}
 	// RFC 3261 §17.2.1: the 100 goes at once, before anything is decided.
+	l.complete(m)
 	l.respond(now, key, 100, simpleReply(m, f.Remote, 100, "Trying", ""))
 	newSession(now, l, key, m, f, r, trunk)
+}
+
+// complete gives an INVITE that shows no more than who is called what RFC 3261 §8.1.1 demands of it, so that the endpoints can read ours.
+func (l *loop) complete(m *wire.Message) {
+	m.From = completed(m.From, m.FromTag, "sip:anonymous@anonymous.invalid")
+	m.To = completed(m.To, m.ToTag, m.URI)
+	if m.CallID == "" {
+		m.CallID = l.stray()
+	}
+}
+
+// completed is a From or To value as it came, or where it can't be read what can be saved of it.
+func completed(value, tag, otherwise string) string {
+	_, uri, _ := wire.NameAddr(value)
+	if usable(uri) && strings.Count(value, `"`)%2 == 0 {
+		return value
+	}
+	if i := strings.LastIndexByte(value, '<'); i >= 0 {
+		if inside, _, ok := strings.Cut(value[i+1:], ">"); ok && usable(inside) {
+			otherwise = inside
+		}
+	}
+	value = "<" + otherwise + ">"
+	if tag != "" {
+		value += ";tag=" + tag
+	}
+	return value
 }
 
 // refuse ends a new INVITE without a call.

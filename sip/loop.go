@@ -33,7 +33,9 @@ type loop struct {
 
 	txns     *txn.Table[wire.Flow]
 	effects  []txn.Effect[wire.Flow]
+	applied  int // how many of the effects are done
 	applying bool
+	current  *session             // the call that was touched last, for faults
 	waiting  map[txn.Key]pending  // who gets the responses to our requests
 	invites  map[txn.Key]*session // calls by their caller's INVITE, for CANCEL
 	calls    map[uint64]*session
@@ -138,7 +140,7 @@ func (l *loop) run(ctx context.Context) {
 		l.due = time.Time{}
 		if next := l.nextDeadline(); !next.IsZero() {
 			wait = max(time.Until(next), grain)
-			l.due = time.Now().Add(wait)
+			l.due = next // also when it is over already: a turn that takes too long is a stall of ours as well
 		}
 		timer.Reset(wait)
 		select {
@@ -186,10 +188,11 @@ const stall = 300 * time.Millisecond
 func (l *loop) one(now time.Time, it *item) {
 	defer func() {
 		if r := recover(); r != nil {
-			l.unwind("a message", r)
+			l.unwind(now, "a message", r)
 		}
 		l.settle()
 	}()
+	l.current = nil
 	if it.do != nil {
 		it.do(now)
 		return
@@ -200,10 +203,11 @@ func (l *loop) one(now time.Time, it *item) {
 func (l *loop) tick(now time.Time) {
 	defer func() {
 		if r := recover(); r != nil {
-			l.unwind("a timer", r)
+			l.unwind(now, "a timer", r)
 		}
 		l.settle()
 	}()
+	l.current = nil
 	if next := l.txns.Next(); !next.IsZero() && !next.After(now) {
 		l.effects = l.txns.Tick(now, l.effects)
 		for i := range l.effects {
@@ -246,6 +250,7 @@ func earliest(a, b time.Time) time.Time {
 
 // touch says that a call may have a new deadline.
 func (l *loop) touch(s *session) {
+	l.current = s
 	if !s.touched {
 		s.touched = true
 		l.dirty = append(l.dirty, s)
@@ -258,15 +263,30 @@ func (l *loop) settle() {
 		s := l.dirty[len(l.dirty)-1]
 		l.dirty = l.dirty[:len(l.dirty)-1]
 		s.touched = false
-		if s.forgettable() {
-			l.forget(s)
-			continue
+		l.settleOne(s)
+	}
+}
+
+func (l *loop) settleOne(s *session) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.fault("the end of a step", r)
 		}
-		wake := s.wake()
-		if !wake.IsZero() && (s.alarm.IsZero() || wake.Before(s.alarm)) {
-			s.alarm = wake
-			heap.Push(&l.alarms, alarm{at: wake, call: s.id})
-		}
+	}()
+	if s.forgettable() {
+		l.forget(s)
+		return
+	}
+	wake := s.wake()
+	if wake.IsZero() {
+		return
+	}
+	if wake.Before(s.rest) {
+		wake = s.rest
+	}
+	if s.alarm.IsZero() || wake.Before(s.alarm) {
+		s.alarm = wake
+		heap.Push(&l.alarms, alarm{at: wake, call: s.id})
 	}
 }
 
@@ -276,8 +296,9 @@ func (l *loop) apply(now time.Time) {
 		return
 	}
 	l.applying = true
-	for i := 0; i < len(l.effects); i++ {
-		e := l.effects[i]
+	for l.applied < len(l.effects) {
+		e := l.effects[l.applied]
+		l.applied++
 		switch e.Kind {
 		case txn.Send:
 			l.send(e.Flow, e.Data)
@@ -290,7 +311,7 @@ func (l *loop) apply(now time.Time) {
 		}
 	}
 	clear(l.effects)
-	l.effects = l.effects[:0]
+	l.effects, l.applied = l.effects[:0], 0
 	l.applying = false
 }
 
@@ -309,12 +330,43 @@ func (l *loop) ended(key txn.Key) {
 	}
 }
 
-// unwind makes the loop usable again after a panic.
-func (l *loop) unwind(what string, r any) {
+// unwind makes the loop usable again after a panic: it costs the call that met it, and that call's media stays.
+func (l *loop) unwind(now time.Time, what string, r any) {
+	l.fault(what, r)
+	if s := l.current; s != nil {
+		s.faulted(now)
+	}
+	for l.applying { // the transactions of other calls have things to say yet
+		l.applying = false
+		l.resume(now)
+	}
+}
+
+// resume goes on with what the transactions said behind the effect that met a fault.
+func (l *loop) resume(now time.Time) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.fault("a transaction", r)
+		}
+	}()
+	l.apply(now)
+}
+
+// fault counts a broken invariant of ours and writes it down.
+func (l *loop) fault(what string, r any) {
 	l.s.count.panics.Add(1)
-	l.applying = false
-	l.effects = l.effects[:0]
-	l.log.Error().Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg(what + " broke an invariant of ours; the calls go on")
+	log := l.log
+	if l.current != nil {
+		log = l.current.log
+	}
+	log.Error().Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg(what + " broke an invariant of ours; the calls go on")
+}
+
+// meet lets a test break an invariant.
+func (l *loop) meet(what any) {
+	if f := l.s.breaks.Load(); f != nil {
+		(*f)(what)
+	}
 }
 
 // send queues one message; flush writes them all.

@@ -567,25 +567,29 @@ func TestOddDescriptionsPass(t *testing.T) {
 				return "v=0\nt=0 0\nc=IN IP4 " + v4(a) + "\no=x 1 1 IN IP4 h\nz z z\ns=\nm=audio 40000 RTP/AVP 8\na=what ever\n"
 			},
 			func(a *actor) string { return sdpOf(a, 50000) },
-			[2]int{1, 1}, true,
+			[2]int{1, 1},
+			true,
 		},
 		{
 			"a longer answer than the offer",
 			func(a *actor) string { return sdpOf(a, 40000) },
 			func(a *actor) string { return sdpOf(a, 50000) + "m=video 50002 RTP/AVP 96\r\n" },
-			[2]int{1, 2}, true,
+			[2]int{1, 2},
+			true,
 		},
 		{
 			"a shorter answer than the offer",
 			func(a *actor) string { return sdpOf(a, 40000) + "m=video 40002 RTP/AVP 96\r\n" },
 			func(a *actor) string { return sdpOf(a, 50000) },
-			[2]int{2, 1}, true,
+			[2]int{2, 1},
+			true,
 		},
 		{
 			"a refused stream",
 			func(a *actor) string { return sdpOf(a, 40000) + "m=video 40002 RTP/AVP 96\r\n" },
 			func(a *actor) string { return sdpOf(a, 50000) + "m=video 0 RTP/AVP 96\r\n" },
-			[2]int{2, 2}, true,
+			[2]int{2, 2},
+			true,
 		},
 		{
 			"an address of its own for each stream",
@@ -593,19 +597,22 @@ func TestOddDescriptionsPass(t *testing.T) {
 				return "v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8\r\nc=IN IP4 " + v4(a) + "\r\nm=text 40002 RTP/AVP 98\r\nc=IN IP4 " + v4(a) + "\r\n"
 			},
 			func(a *actor) string { return sdpOf(a, 50000) + "m=text 50002 RTP/AVP 98\r\n" },
-			[2]int{2, 2}, true,
+			[2]int{2, 2},
+			true,
 		},
 		{
 			"forty streams",
 			func(a *actor) string { return sdpOf(a, 40000) + strings.Repeat("m=video 40002 RTP/AVP 96\r\n", 39) },
 			func(a *actor) string { return sdpOf(a, 50000) + strings.Repeat("m=video 0 RTP/AVP 96\r\n", 39) },
-			[2]int{40, 40}, false, // more than the relay takes: past us
+			[2]int{40, 40},
+			false, // more than the relay takes: past us
 		},
 		{
 			"no stream at all",
 			func(*actor) string { return "v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\n" },
 			func(*actor) string { return "v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 10.0.1.1\r\nt=0 0\r\n" },
-			[2]int{0, 0}, false,
+			[2]int{0, 0},
+			false,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

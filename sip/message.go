@@ -61,10 +61,17 @@ func bodyHeader(name string) bool {
 
 // appendEndToEnd copies every header that is not of one leg, byte for byte and in order.
 func appendEndToEnd(b []byte, m *wire.Message, withBody bool) []byte {
+	typed := false
 	for i := range m.Headers {
 		h := &m.Headers[i]
 		if perLeg(h.Name) || (!withBody && bodyHeader(h.Name)) {
 			continue
+		}
+		if wire.SameName(h.Name, "Content-Type") {
+			if typed { // the first counts (RFC 4475 §3.3.8), and the next would refuse both
+				continue
+			}
+			typed = true
 		}
 		b = wire.AppendHeader(b, h.Name, h.Value)
 	}
@@ -174,7 +181,7 @@ func indexParam(v, name string) int {
 // replyFlow is where the responses to a request go (RFC 3261 §18.2.2, RFC 3581): back on a connection, or to the source address; to the port in
 // Via where no rport was asked for.
 func replyFlow(req *wire.Message, f wire.Flow) wire.Flow {
-	if f.Proto != wire.UDP || req.Via.HasRPort {
+	if f.Proto != wire.UDP || req.Via.HasRPort || req.Via.Host == "" { // a Via that can't be read says nothing
 		return f
 	}
 	port := req.Via.Port

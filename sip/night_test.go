@@ -3,6 +3,7 @@ package sip_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,4 +101,114 @@ func TestARoomThatLostItsConnectionIsToldThatNobodyWaits(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestWhoWakesWhenNobodyElseIsHopedForIsNotTurnedAway(t *testing.T) {
+	moveOn := func(r *sip.Routing) { r.Routes[0].Overlap, r.Routes[0].Ask = false, r.Routes[0].Ask[:2] }
+	// The wires to both rooms were cut for two seconds; without overlap the first was told to stop, but no CANCEL could go out.
+	begin := func(st *stage) (d *dialog, room, standby *actor, m, n heard) {
+		room, standby = st.rooms["control-room"], st.rooms["standby-room"]
+		d = st.place()
+		m, n = room.expect("INVITE"), standby.until("INVITE")
+		time.Sleep(2 * time.Second)
+		room.reply(m, 180, "r")
+		st.carrier.expect("180 INVITE")
+		return d, room, standby, m, n
+	}
+	t.Run("it answers", func(t *testing.T) {
+		onStage(t, moveOn, func(st *stage) {
+			d, room, standby, m, n := begin(st)
+			time.Sleep(22 * time.Second) // more than give_up: it rings
+			st.win(d, room, m)
+			standby.reply(n, 180, "s")
+			c := standby.until("CANCEL", "INVITE")
+			if v, _ := c.Get("Reason"); !strings.Contains(v, "cause=200") {
+				t.Errorf("the other room hears the Reason %q; somebody else has answered", v)
+			}
+			standby.reply(c, 200, "s")
+			standby.reply(n, 487, "s")
+			standby.expect("ACK")
+			st.nothingLeft()
+		})
+	})
+	t.Run("the caller leaves", func(t *testing.T) {
+		onStage(t, moveOn, func(st *stage) {
+			d, room, _, m, _ := begin(st)
+			d.cancelled()
+			room.reply(room.until("CANCEL", "INVITE"), 200, "r")
+			room.reply(m, 487, "r")
+			room.expect("ACK")
+			st.nothingLeft()
+		})
+	})
+	t.Run("the other rings already", func(t *testing.T) {
+		onStage(t, moveOn, func(st *stage) {
+			room, standby := st.rooms["control-room"], st.rooms["standby-room"]
+			d := st.place()
+			m, n := room.expect("INVITE"), standby.until("INVITE")
+			standby.reply(n, 180, "s")
+			st.carrier.expect("180 INVITE")
+			room.reply(m, 180, "r")
+			room.reply(room.until("CANCEL", "INVITE"), 200, "r")
+			room.reply(m, 487, "r")
+			room.expect("ACK")
+			st.win(d, standby, n)
+			st.nothingLeft()
+		})
+	})
+}
+
+func TestAnOfferThatNobodyWantsIsRefusedInTheAck(t *testing.T) {
+	refusal := func(t *testing.T, ack heard) {
+		t.Helper()
+		if !strings.Contains(string(ack.Body), "m=audio 0 RTP/AVP 8 101\r\n") || !strings.Contains(string(ack.raw), "\r\nContent-Type: application/sdp\r\n") {
+			t.Errorf("the 200 brought an offer: its ACK must answer it, with every stream refused (RFC 3261 §13.2.1):\n%s", ack.raw)
+		}
+	}
+	t.Run("too late", func(t *testing.T) {
+		onStage(t, nil, func(st *stage) {
+			room, standby := st.rooms["control-room"], st.rooms["standby-room"]
+			d := st.carrier.invite("sip:999@nines", "")
+			st.carrier.expect("100 INVITE")
+			m, n := room.expect("INVITE"), standby.expect("INVITE")
+			standby.replyBody(n, 200, "s", sdpOf(standby, 50000))
+			d.ack(st.carrier.expect("200 INVITE"), sdpOf(st.carrier, 40000))
+			standby.expect("ACK")
+			room.replyBody(m, 200, "r", sdpOf(room, 50000)) // the CANCEL could not go out yet
+			refusal(t, room.until("ACK", "INVITE"))
+			room.reply(room.expect("BYE"), 200, "")
+			d.bye(standby)
+			st.nothingLeft()
+		})
+	})
+	t.Run("the caller has left", func(t *testing.T) {
+		onStage(t, nil, func(st *stage) {
+			room := st.rooms["control-room"]
+			d := st.carrier.invite("sip:999@nines", "")
+			st.carrier.expect("100 INVITE")
+			m := room.expect("INVITE")
+			d.cancelled()
+			time.Sleep(40 * time.Second) // the call is forgotten
+			room.replyBody(m, 200, "r", sdpOf(room, 50000))
+			refusal(t, room.until("ACK", "INVITE"))
+			room.reply(room.expect("BYE"), 200, "")
+			st.nothingLeft()
+		})
+	})
+	t.Run("a fork", func(t *testing.T) {
+		onStage(t, nil, func(st *stage) {
+			room := st.rooms["control-room"]
+			d := st.carrier.invite("sip:999@nines", "")
+			st.carrier.expect("100 INVITE")
+			m := room.expect("INVITE")
+			room.replyBody(m, 200, "r", sdpOf(room, 50000))
+			d.ack(st.carrier.expect("200 INVITE"), sdpOf(st.carrier, 40000))
+			room.expect("ACK")
+			room.replyBody(m, 200, "other", sdpOf(room, 50002))
+			refusal(t, room.expect("ACK"))
+			room.reply(room.expect("BYE"), 200, "")
+			d.bye(room)
+			st.nothingLeft()
+		})
+	})
 }

@@ -10,6 +10,9 @@ import (
 // truthfulAfter is how long real calls must have failed before a truthful node says so (R19).
 const truthfulAfter = 10 * time.Second
 
+// truthfulFor is how long after the latest call that failed it says so.
+const truthfulFor = time.Minute
+
 // onOptions answers a ping. A node that takes calls says 200, whatever it believes of its endpoints: it would ask them anyway (R19). A draining node
 // says nothing, so that carriers send their calls elsewhere. It is answered without a transaction: the same question gets the same answer.
 func (l *loop) onOptions(now time.Time, m *wire.Message, f wire.Flow, trunk *Trunk) {
@@ -21,11 +24,28 @@ func (l *loop) onOptions(now time.Time, m *wire.Message, f wire.Flow, trunk *Tru
 		return
 	}
 	code, reason := 200, "OK"
-	if since := l.s.failedSince.Load(); trunk != nil && trunk.Truthful && since != 0 && now.UnixNano()-since >= int64(truthfulAfter) {
+	if trunk != nil && trunk.Truthful && l.s.fails(now) {
 		code, reason = 500, "No Endpoint Answers"
 	}
 	l.send(replyFlow(m, f), simpleReply(m, f.Remote, code, reason, l.stray(),
 		wire.Header{Name: "Allow", Value: allow}, wire.Header{Name: "Accept", Value: accept}, wire.Header{Name: "Supported", Value: supported}))
+}
+
+// failing notes an emergency call that nobody answered. Failures long ago are no part of a series.
+func (s *Server) failing(now time.Time) {
+	at := now.UnixNano()
+	last := s.failedLast.Swap(at)
+	if at-last > int64(truthfulFor) {
+		s.failedSince.Store(0)
+	}
+	s.failedSince.CompareAndSwap(0, at)
+}
+
+// fails says that real calls have failed for so long that a truthful node says so. A node that says 500 gets no calls, so it takes it back when it has
+// seen none fail for a while: only calls can show that they are answered again.
+func (s *Server) fails(now time.Time) bool {
+	at, since := now.UnixNano(), s.failedSince.Load()
+	return since != 0 && at-since >= int64(truthfulAfter) && at-s.failedLast.Load() <= int64(truthfulFor)
 }
 
 // isEndpoint says that a message comes from a host that we ask.

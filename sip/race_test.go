@@ -609,3 +609,27 @@ func TestWhatALosingForkSaysDoesNotTouchTheCall(t *testing.T) {
 		st.nothingLeft()
 	})
 }
+
+func TestAnInviteInTheCallProvesThatThe200Arrived(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		room := st.rooms["control-room"]
+		d := st.place()
+		m := room.expect("INVITE")
+		room.replyBody(m, 200, "r", sdpOf(room, 50000))
+		d.learn(st.carrier.expect("200 INVITE"))
+		room.expect("ACK")
+		d.request("INVITE", sdpOf(st.carrier, 40002), "Contact: <sip:carrier@10.0.0.9>") // its ACK was lost
+		st.carrier.expect("100 INVITE")
+		again := room.expect("INVITE")
+		room.replyBody(again, 200, "", sdpOf(room, 50002))
+		d.ack(st.carrier.expect("200 INVITE"), "")
+		room.expect("ACK")
+		// From here on the caller is watched as any other (R44): two 481 and no media for 30 s, and it is gone.
+		for range 2 {
+			st.carrier.reply(st.carrier.expect("OPTIONS"), 481, "")
+		}
+		st.carrier.reply(st.carrier.expect("BYE"), 481, "")
+		room.reply(room.expect("BYE"), 200, "")
+		st.nothingLeft()
+	})
+}

@@ -17,7 +17,7 @@ const (
 	lookClosely  = 50 * time.Millisecond  // while somebody else is asked, and until the new endpoint's first packet
 	checkTimeout = time.Second            // how long an endpoint may take to answer an in-dialog OPTIONS
 	learnAfter   = 2 * time.Second        // when an endpoint is asked for the first time whether it answers such OPTIONS at all
-	elsewhere    = time.Second            // how recently somebody else must have been heard for silence to be the endpoint's own
+	othersHeard  = time.Second            // how recently somebody else must have been heard for silence to be the endpoint's own
 	byeWindow    = 500 * time.Millisecond // R23: so many BYEs of one endpoint within this time are suspicious
 	byeBurst     = 3
 )
@@ -154,11 +154,11 @@ func (s *session) lastOf(m *media.Side) (last, icmp time.Time) {
 // heardElsewhere says that packets still arrive from somebody: else it is our own link that is silent (R13).
 func (s *session) heardElsewhere(now time.Time) bool {
 	if s.caller.media != nil {
-		if last, _ := s.lastOf(s.caller.media); now.Sub(last) < elsewhere {
+		if last, _ := s.lastOf(s.caller.media); now.Sub(last) < othersHeard {
 			return true
 		}
 	}
-	return now.UnixNano()-s.loop.s.lastHeard.Load() < int64(elsewhere)
+	return now.UnixNano()-s.loop.s.lastHeard.Load() < int64(othersHeard)
 }
 
 // lookForFirst measures the gap of a rescue when the first packet of the new endpoint has come (R22).
@@ -430,8 +430,8 @@ func (s *session) suspiciousBye(now time.Time, at *attempt, m *wire.Message) {
 
 // dyingCause says that a BYE's Reason is one of a dying PBX: network out of order, temporary failure, congestion (Q.850 38, 41, 42).
 func dyingCause(m *wire.Message) bool {
-	for _, v := range m.All("Reason") {
-		if !strings.HasPrefix(strings.ToUpper(strings.TrimSpace(v)), "Q.850") {
+	for v := range m.Each("Reason") { // RFC 3326 §2: one header may give several
+		if !strings.HasPrefix(strings.ToUpper(v), "Q.850") {
 			continue
 		}
 		if cause, ok := wire.Param(v, "cause"); ok && (cause == "38" || cause == "41" || cause == "42") {

@@ -162,12 +162,14 @@ func (st *stage) nothingLeft() {
 
 // actor is somebody who speaks raw SIP.
 type actor struct {
-	t    *testing.T
-	host *town.Host
-	conn net.PacketConn
-	addr netip.AddrPort
-	in   chan heard
-	mute atomic.Bool // answers no OPTIONS
+	t       *testing.T
+	host    *town.Host
+	conn    net.PacketConn
+	addr    netip.AddrPort
+	in      chan heard
+	mute    atomic.Bool  // answers no OPTIONS
+	ping    atomic.Int32 // how it answers OPTIONS; 0 means 200
+	lenient atomic.Bool  // what others said may have gone into our requests: sipgo may refuse them
 
 	present atomic.Bool // answers OPTIONS inside a call too
 
@@ -217,9 +219,17 @@ func (a *actor) listen() {
 			a.t.Errorf("%s got something that is no SIP: %q", a.host.Name(), raw)
 			continue
 		}
+		if m.IsRequest() && !a.lenient.Load() {
+			if strict, err := town.ParseMessage(raw); err != nil || len(strict.Wrong(raw)) > 0 {
+				a.t.Errorf("%s got a request that is wrong: %q (%v):\n%s", a.host.Name(), strict.Wrong(raw), err, raw)
+			}
+		}
+		if m.IsRequest() && (m.Malformed || m.URI == "") {
+			a.t.Errorf("%s got a malformed request:\n%s", a.host.Name(), raw)
+		}
 		if m.IsRequest() && m.Method == "OPTIONS" && (m.ToTag == "" || a.present.Load()) {
 			if !a.mute.Load() {
-				a.reply(heard{Message: m, from: from}, 200, "")
+				a.reply(heard{Message: m, from: from}, max(int(a.ping.Load()), 200), "")
 			}
 			continue
 		}

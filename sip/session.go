@@ -59,6 +59,8 @@ type session struct {
 	callerDone bool // the caller's INVITE transaction has ended
 	touched    bool
 	alarm      time.Time
+	faults     int       // of ours that this call has met
+	rest       time.Time // until when its deadlines wait after one
 }
 
 // party is one side of a call: its dialog, its flow, its ports.
@@ -286,13 +288,80 @@ func (s *session) feed(now time.Time, ev call.Event) {
 		ev := s.events[0]
 		s.events = s.events[1:]
 		for _, a := range s.machine.Step(now, ev) {
-			s.perform(now, a)
+			s.safely(now, a)
 		}
 		s.reportSilence(now)
 	}
 	s.events = s.events[:0]
 	s.loop.touch(s)
 }
+
+// safely does one action. One that meets a fault of ours does not keep the others from being done.
+func (s *session) safely(now time.Time, a call.Action) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.loop.current = s
+			s.loop.fault("an action", r)
+			s.undone(now, a)
+		}
+	}()
+	s.loop.meet(a)
+	s.perform(now, a)
+}
+
+// undone is an action that met a fault of ours. Who could not be asked has refused; a caller who could not be answered is told so, while it can
+// still go elsewhere; an end is tried once more.
+func (s *session) undone(now time.Time, a call.Action) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.loop.fault("what follows a fault", r)
+		}
+	}()
+	switch a := a.(type) {
+	case call.Ask:
+		if len(s.attempts) < int(a.Attempt) {
+			s.attempts = append(s.attempts, &attempt{s: s, id: a.Attempt, ask: a, asked: now, final: true})
+			s.feed(now, call.Refused{Attempt: a.Attempt, Cause: call.NoAddress})
+		} else if at := s.attempt(a.Attempt); !at.sent {
+			at.fail(now, call.NoAddress, 0)
+		}
+	case call.Answer, call.NeedPlan:
+		s.faulted(now)
+	case call.Over:
+		s.end(now, a.Why)
+	case call.Reject:
+		s.reject(now, a)
+	case call.Stop, call.Discard, call.Ring, call.Early, call.Aim, call.HangUp, call.Note:
+		// The call goes by its deadlines.
+	}
+}
+
+// faulted is a fault of ours in the middle of this call. What talks talks on, whatever state we are in; a caller who waits is kept as long as the
+// call's own deadlines can be trusted.
+func (s *session) faulted(now time.Time) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.loop.fault("what follows a fault", r)
+		}
+	}()
+	s.faults++
+	s.rest = now.Add(time.Duration(min(s.faults, 60)) * time.Second)
+	s.loop.touch(s)
+	phase := s.machine.Phase
+	if s.final || s.over || s.waits || phase == call.PhaseAsking && s.faults < maxFaults {
+		return
+	}
+	code, text := policy.FinalCode(s.machine.Class, nil)
+	s.reject(now, call.Reject{Code: code, Text: text, Why: "a fault of ours"})
+	if phase == call.PhaseAnswered {
+		s.feed(now, call.HungUp{Side: call.Caller})
+	} else {
+		s.feed(now, call.Cancelled{})
+	}
+}
+
+// maxFaults is how many faults of ours a call may meet before its caller is sent elsewhere.
+const maxFaults = 3
 
 // perform does one action.
 func (s *session) perform(now time.Time, a call.Action) {
@@ -303,6 +372,8 @@ func (s *session) perform(now time.Time, a call.Action) {
 		s.ask(now, a)
 	case call.Stop:
 		s.attempt(a.Attempt).stop(now, a)
+	case call.Resume:
+		s.attempt(a.Attempt).resume(a.Why)
 	case call.Discard:
 		s.attempt(a.Attempt).discard(now, a.Why)
 	case call.Ring:
@@ -426,8 +497,10 @@ func (s *session) aim(at *attempt) {
 // answer sends the 200 to the caller.
 func (s *session) answer(now time.Time, at *attempt) {
 	s.winner = at
+	s.letGo(now, "")
 	if !s.caller.leg.MayAnswer() {
-		s.waits = true // RFC 3262 §3: the 2xx waits for the PRACK of a provisional with SDP
+		s.waits = true  // RFC 3262 §3: the 2xx waits for the PRACK of a provisional with SDP
+		at.confirm(now) // but who answered does not wait
 		return
 	}
 	s.waits = false
@@ -524,7 +597,7 @@ func (s *session) reject(now time.Time, a call.Reject) {
 	} else {
 		s.loop.s.count.rejected.Add(1)
 		if s.machine.Class == policy.Emergency {
-			s.loop.s.failedSince.CompareAndSwap(0, now.UnixNano())
+			s.loop.s.failing(now)
 		}
 	}
 	s.loop.s.cfg.Observer.CallFailed(s.match.Route.Name, s.machine.Class, a.Code)
@@ -577,6 +650,7 @@ func (s *session) end(now time.Time, why string) {
 		return
 	}
 	s.over = true
+	s.letGo(now, why)
 	s.log.Info().Str("why", why).Dur("age_ms", now.Sub(s.began)).Msg("call over")
 	s.found()
 	if s.machine.LostTalking {
@@ -626,6 +700,7 @@ func (s *session) wake() time.Time {
 
 // tick does what is due.
 func (s *session) tick(now time.Time) {
+	s.loop.meet(s)
 	s.legTick(now, &s.caller)
 	if s.winner != nil && s.winner.leg != nil {
 		s.legTick(now, &s.winner.party)

@@ -113,9 +113,11 @@ type Server struct {
 	listen  []wire.Listen // our concrete sockets
 
 	draining     atomic.Bool
-	lastHeard    atomic.Int64 // Unix nanoseconds
-	strangerSaid atomic.Int64 // Unix seconds of the last notice about an unknown source
-	failedSince  atomic.Int64 // Unix nanoseconds since which every emergency call has failed; 0 when they don't
+	lastHeard    atomic.Int64                   // Unix nanoseconds
+	breaks       atomic.Pointer[func(what any)] // tests break invariants by it
+	strangerSaid atomic.Int64                   // Unix seconds of the last notice about an unknown source
+	failedSince  atomic.Int64                   // Unix nanoseconds since which every emergency call has failed; 0 when they don't
+	failedLast   atomic.Int64                   // Unix nanoseconds of the latest that did
 }
 
 // shared is what calls of different loops must agree on.

@@ -315,6 +315,9 @@ func (p *Phone) refuse(s *served, m *Message) {
 	s.last, s.final = m.bytes(), true
 	s.out = p.repeatedly(s.from, s.last, t2, false, func() {
 		delete(p.asked, s.key)
+		if s.from.link != nil && s.from.link.dead {
+			return // the refusal or its ACK was lost with the connection
+		}
 		p.complain("nobody ACKed our %d to the INVITE of %s", m.Code, m.Get("Call-ID"))
 	})
 }

@@ -35,6 +35,9 @@ func (s *Stack) Connect(proto Proto, local netip.Addr, remote netip.AddrPort, li
 	if limit <= 0 {
 		limit = 10 * time.Second
 	}
+	if !local.IsValid() && proto == TCP {
+		local = s.departure(remote.Addr().Unmap())
+	}
 	key := dialKey{peer{proto, netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())}, local.Unmap()}
 	s.mu.Lock()
 	defer s.mu.Unlock()

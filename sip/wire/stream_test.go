@@ -513,3 +513,16 @@ func TestANetworkInMemoryReportsICMPToo(t *testing.T) {
 		}
 	})
 }
+
+func TestADialledConnectionLeavesFromAnAddressThatListens(t *testing.T) {
+	n := start(t, Config{Listen: []Listen{tcpOn("127.0.0.7:0")}})
+	peer, err := net.Listen("tcp", "127.0.0.8:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = peer.Close() }()
+	f := n.connect(addrPort(peer.Addr()))
+	if got, want := f.Local.Addr(), n.at(TCP).Addr(); got != want {
+		t.Errorf("a connection to %v left from %v, where nobody listens; want %v", peer.Addr(), got, want)
+	}
+}

@@ -2,6 +2,7 @@ package night
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"nines/internal/town"
@@ -72,17 +73,20 @@ func (s *stage) check() {
 		if c.bad {
 			continue
 		}
-		for _, w := range c.Wrong() {
-			s.failed("", "%s", w)
-		}
+		s.checkWrong(c.Phone)
 	}
 	for _, r := range s.rooms {
-		for _, w := range r.Wrong() {
-			s.failed("", "%s", w)
-		}
+		s.checkWrong(r.Phone)
 		for _, rec := range r.Records() {
 			s.checkVoice(rec, r.name)
 		}
+	}
+}
+
+// checkWrong passes on what a phone complains of. The last word may name a leg.
+func (s *stage) checkWrong(p *town.Phone) {
+	for _, w := range p.Wrong() {
+		s.failed(s.tape.conversation(w[strings.LastIndexByte(w, ' ')+1:]), "%s", w)
 	}
 }
 
@@ -236,8 +240,8 @@ func (s *stage) checkRefused(st *story) {
 		}
 		switch {
 		case l != nil && !l.heard.IsZero() && l.heard.Before(st.ended):
-			if !st.file.overlap && l.lost > 0 {
-				continue // it was asked instead of others, lost packets made it look silent, and others were asked instead of it
+			if !st.file.overlap && (l.lost > 0 || r.lied) {
+				continue // lost packets, or its silence to OPTIONS, made it look dead: then others are asked instead of it
 			}
 			s.failed(st.rec.ID, "the caller of %s got 500 after %v although %s had been heard from and would have answered", st.rec.ID, after, e.name)
 		case l != nil && (l.lost > 0 || !l.asked.IsZero() && st.ended.Sub(l.asked) < 300*time.Millisecond && after >= giveUp):

@@ -95,6 +95,9 @@ func newPlan(seed uint64) *plan {
 	}
 	for i := range p.rooms {
 		p.rooms[i].mood = randomMood(rng, p.addrs())
+		for p.rooms[i].mood.kind == freezes || p.rooms[i].mood.kind == dies { // nobody would repair it
+			p.rooms[i].mood = randomMood(rng, p.addrs())
+		}
 	}
 	p.file = randomFile(rng, p.rooms)
 	length := between(rng, 20*time.Second, 80*time.Second)
@@ -235,7 +238,10 @@ func (p *plan) moods(rng *rand.Rand, length time.Duration) {
 			}
 			if rng.IntN(6) == 0 {
 				code := []int{200, 200, 0, 500, 503, 404}[rng.IntN(6)]
-				p.add(at, fmt.Sprintf("%s says %d to OPTIONS", p.rooms[i].name, code), func(s *stage) { s.rooms[i].Options(code) })
+				p.add(at, fmt.Sprintf("%s says %d to OPTIONS", p.rooms[i].name, code), func(s *stage) {
+					s.rooms[i].Options(code)
+					s.rooms[i].lied = s.rooms[i].lied || code != 200
+				})
 			}
 		}
 	}

@@ -151,6 +151,7 @@ type room struct {
 	frozen bool
 	power  town.Power
 	cut    bool
+	lied   bool   // it answered OPTIONS otherwise than calls, at some time
 	spans  []span // when it was able, up to now
 
 	troubles []trouble

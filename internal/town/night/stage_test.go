@@ -217,7 +217,7 @@ func (s *stage) report(verbose bool) {
 	s.t.Logf("%s", s.plan.words())
 	shown := map[string]bool{}
 	for _, f := range s.failures {
-		if f.talk == "" || shown[f.talk] || len(shown) == 3 {
+		if f.talk == "" || shown[f.talk] || len(shown) == 8 {
 			continue
 		}
 		shown[f.talk] = true

@@ -22,7 +22,8 @@ type tape struct {
 
 	mu    sync.Mutex
 	rungs []rung
-	talks map[string][]int // conversation → its rungs, in the order of their arrival; made by index
+	talks map[string][]int  // conversation → its rungs, in the order of their arrival; made by index
+	of    map[string]string // Call-ID → conversation
 }
 
 // rung is one message.
@@ -109,18 +110,24 @@ func (t *tape) index() {
 	if t.talks != nil {
 		return
 	}
-	of := map[string]string{} // Call-ID → conversation
+	t.of = map[string]string{}
 	for i := range t.rungs {
 		if r := &t.rungs[i]; r.talk != "" {
-			of[r.callID] = r.talk
+			t.of[r.callID] = r.talk
 		}
 	}
 	t.talks = map[string][]int{}
 	for i := range t.rungs {
-		if talk := of[t.rungs[i].callID]; talk != "" {
+		if talk := t.of[t.rungs[i].callID]; talk != "" {
 			t.talks[talk] = append(t.talks[talk], i)
 		}
 	}
+}
+
+// conversation names the conversation that a Call-ID belongs to, or none.
+func (t *tape) conversation(callID string) string {
+	t.index()
+	return t.of[callID]
 }
 
 // talk gives the messages of a conversation in the order of their arrival.
