@@ -110,7 +110,7 @@ func Demo(ctx context.Context, o DemoOptions) (DemoSummary, error) {
 	if err != nil {
 		return DemoSummary{}, err
 	}
-	node, err := Start(Options{ConfigPath: file, Version: o.Version, Log: o.Log})
+	node, err := Start(Options{ConfigPath: file, Version: o.Version, Log: o.Log, Drain: 2 * time.Second})
 	if err != nil {
 		return DemoSummary{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -471,9 +472,11 @@ func (s Stats) phase(at time.Time) string {
 	return "after"
 }
 
-// measure gives median, 99th percentile and maximum.
+// measure gives median, 99th percentile (of a few, the greatest) and maximum.
 func measure(d []time.Duration) Delays {
 	slices.Sort(d)
-	at := func(q float64) float64 { return float64(d[int(q*float64(len(d)-1))]) / float64(time.Millisecond) }
+	at := func(q float64) float64 {
+		return float64(d[max(int(math.Ceil(q*float64(len(d))))-1, 0)]) / float64(time.Millisecond)
+	}
 	return Delays{Calls: len(d), P50: at(0.5), P99: at(0.99), Max: at(1)}
 }
