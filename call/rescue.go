@@ -2,6 +2,7 @@ package call
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"nines/policy"
@@ -9,8 +10,9 @@ import (
 
 // What a rescue goes by (R21).
 const (
-	planLimit  = time.Second // a plan that takes longer is asked for again: a restart may have lost the question
-	maxStopped = 8           // attempts of earlier rounds whose late answer is still hoped for
+	planLimit  = time.Second            // a plan that takes longer is asked for again: a restart may have lost the question
+	turnPause  = 500 * time.Millisecond // instead of a pause for who waits its turn at a full partner: the queue must not stand still for it (R7)
+	maxStopped = 8                      // attempts of earlier rounds whose late answer is still hoped for
 )
 
 // pauses are the waits between the rounds of a rescue; the last one is repeated for as long as the caller stays.
@@ -115,6 +117,9 @@ func (c *Call) retire(room int) {
 // endRound ends a round in which nobody could be found. The caller stays, and so do we.
 func (c *Call) endRound(now time.Time, why string) {
 	pause := pauses[min(max(c.Rescue.Round, 1), len(pauses))-1]
+	if slices.ContainsFunc(c.Turns, func(t Turn) bool { return !t.NotBefore.IsZero() }) {
+		pause = turnPause
+	}
 	c.do(Note{Text: fmt.Sprintf("%s: all are asked anew in %s", why, pause)})
 	c.stopAll(false, why)
 	c.rest()

@@ -20,6 +20,7 @@ const (
 	othersHeard  = time.Second            // how recently somebody else must have been heard for silence to be the endpoint's own
 	byeWindow    = 500 * time.Millisecond // R23: so many BYEs of one endpoint within this time are suspicious
 	byeBurst     = 3
+	byeAgain     = byeWindow * 3 / 10 // when it is judged again whether its endpoint is dying: the probe must be over before call's limit
 )
 
 // watch is what a session knows of its endpoint's media.
@@ -402,8 +403,9 @@ func (s *session) suspiciousBye(now time.Time, at *attempt, m *wire.Message) {
 		return
 	}
 	s.feed(now, call.HungUp{Side: call.Callee, Attempt: at.id, Suspicious: true})
-	name := at.ep.Name
-	judge := func(now time.Time) {
+	name, left := at.ep.Name, now
+	var judge func(now time.Time)
+	judge = func(now time.Time) {
 		if s.over || s.winner != at {
 			return
 		}
@@ -414,7 +416,13 @@ func (s *session) suspiciousBye(now time.Time, at *attempt, m *wire.Message) {
 		}
 		l.askAtOnce(now, name, func(now time.Time, alive bool) {
 			defer l.touch(s)
-			if alive {
+			switch again := left.Add(byeAgain); {
+			case s.over || s.winner != at:
+				return
+			case alive && now.Before(again):
+				s.byeJudge, s.byeJudgeAt = judge, again // who says BYE to all and then goes may still answer in between
+				return
+			case alive:
 				s.feed(now, call.HungUp{Side: call.Callee, Attempt: at.id})
 				return
 			}
@@ -425,7 +433,7 @@ func (s *session) suspiciousBye(now time.Time, at *attempt, m *wire.Message) {
 		judge(now)
 		return
 	}
-	s.byeJudge, s.byeJudgeAt = judge, now.Add(byeWindow*2/5)
+	s.byeJudge, s.byeJudgeAt = judge, left.Add(byeAgain)
 }
 
 // dyingCause says that a BYE's Reason is one of a dying PBX: network out of order, temporary failure, congestion (Q.850 38, 41, 42).

@@ -77,7 +77,7 @@ func inWardOf(t *testing.T, voice time.Duration, change func(*sip.Routing), play
 			out = zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true, TimeFormat: "15:04:05.000"}
 		}
 		var err error
-		w.relay, err = media.Open(media.Config{Addresses: []netip.Addr{netip.MustParseAddr(nodeAddr)}, PortMin: 20000, PortMax: 20999, Network: w.node})
+		w.relay, err = media.Open(media.Config{Addresses: []netip.Addr{netip.MustParseAddr(nodeAddr)}, PortMin: 20000, PortMax: 29999, Network: w.node})
 		if err != nil {
 			t.Fatal(err)
 		}

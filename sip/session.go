@@ -209,10 +209,11 @@ func (s *session) reserveCaller() {
 	}
 }
 
-// reserve opens the ports of one side. The second line leaves a third of them to new emergency calls (R7).
+// reserve opens the ports of one side. The second line leaves a third of them to new emergency calls (R7). A rescue gets its ports all the same: the
+// caller talks to ours, so audio that goes past us would be none, and the lost endpoint's are given back for them.
 func (s *session) reserve(six bool, streams int) *media.Side {
 	relay := s.loop.s.cfg.Media
-	if s.match.SecondLine {
+	if s.match.SecondLine && !s.final {
 		if t := relay.Stats(); t.Free < (t.Free+t.InUse)/3 {
 			s.loop.s.count.noPorts.Add(1)
 			s.log.Warn().Msg("few media ports are left, and they are kept for new emergency calls: this call's audio goes past us")
