@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -61,6 +62,7 @@ endpoints:
   standby-room: { uri: "sip:10.0.1.2:5060", calls: 10 }
 routes:
   - { name: "999", class: emergency, numbers: ["999"], ask: [control-room, standby-room] }
+  - { name: "101", class: routine, numbers: ["101"], ask: [control-room, standby-room] }
 health: { fail_back: probes }
 `
 
@@ -130,7 +132,12 @@ func (h *house) close() {
 // call places an emergency call and says who answers it.
 func (h *house) call() (c *town.Call, by string) {
 	h.t.Helper()
-	c, err := h.carrier.Place(town.Dial{URI: "sip:999@10.0.0.1:5060"})
+	return h.callTo("999")
+}
+
+func (h *house) callTo(number string) (c *town.Call, by string) {
+	h.t.Helper()
+	c, err := h.carrier.Place(town.Dial{URI: "sip:" + number + "@10.0.0.1:5060"})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -193,17 +200,17 @@ func (h *house) held() string {
 }
 
 // play gives a test a house of its own and the bubble's time.
-func play(t *testing.T, story func(h *house)) {
+func play(t *testing.T, story func(t *testing.T, h *house)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, dir)
 		defer h.close()
-		story(h)
+		story(t, h)
 	})
 }
 
 func TestAHeldEndpointIsAskedLastAndKeepsItsCalls(t *testing.T) {
-	play(t, func(h *house) {
+	play(t, func(t *testing.T, h *house) {
 		talking, by := h.call()
 		if by != "control-room" {
 			t.Fatalf("%s answered the first call, want control-room", by)
@@ -238,7 +245,7 @@ func TestAHeldEndpointIsAskedLastAndKeepsItsCalls(t *testing.T) {
 }
 
 func TestAHoldEndsByItself(t *testing.T) {
-	play(t, func(h *house) {
+	play(t, func(t *testing.T, h *house) {
 		h.hold("control-room", "20m")
 		time.Sleep(12 * time.Minute)
 		h.answeredBy("standby-room", "eight minutes are left")
@@ -270,8 +277,73 @@ func TestAHoldEndsByItself(t *testing.T) {
 	})
 }
 
+// TestAHoldThatRunsOutIsFollowedByProof: R17. Nobody said that the room is ready; routine calls prove it, then emergency calls go there.
+func TestAHoldThatRunsOutIsFollowedByProof(t *testing.T) {
+	play(t, func(t *testing.T, h *house) {
+		h.write(strings.NewReplacer("fail_back: probes", "fail_back: auto").Replace(houseFile))
+		if r, err := h.node.Reload(t.Context()); err != nil || !r.Accepted {
+			t.Fatalf("the reload: %+v, %v", r, err)
+		}
+		h.hold("control-room", "1m")
+		time.Sleep(61 * time.Second)
+		h.answeredBy("standby-room", "the hold has run out, and nothing proves that somebody sits there")
+		st := h.node.Status()
+		if e, _ := st.Endpoint("control-room"); !e.Returning || e.Held || !strings.Contains(e.WhatBringsBack, "3 routine calls") {
+			t.Errorf("the status of the room is %+v; want that it is returning, and what brings it back", e)
+		}
+		for range 3 {
+			c, by := h.callTo("101")
+			if by != "control-room" {
+				t.Errorf("%s answered a routine call, want control-room: it proves the room", by)
+			}
+			time.Sleep(15 * time.Second)
+			c.Clear()
+			synctest.Wait()
+		}
+		h.answeredBy("control-room", "three routine calls have proven it")
+		h.hold("control-room", "1m")
+		time.Sleep(61 * time.Second)
+		h.release("control-room")
+		h.answeredBy("control-room", "an operator speaks for it")
+	})
+}
+
+// TestWhatCallsShowedOutlivesARestart: R45. The room answers OPTIONS and refuses every call; a restart must not make callers find that out anew.
+func TestWhatCallsShowedOutlivesARestart(t *testing.T) {
+	play(t, func(t *testing.T, h *house) {
+		h.control.Script(town.Always(town.Refuses(503, 0)))
+		for caller := range 4 {
+			c, err := h.carrier.Place(town.Dial{URI: "sip:999@10.0.0.1:5060", From: fmt.Sprintf("+44190533199%d", caller)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Talks(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c.Clear()
+			synctest.Wait()
+		}
+		st := h.node.Status()
+		if e, _ := st.Endpoint("control-room"); e.Verdict != "down" || len(e.RecentCalls) == 0 || e.RecentCalls[0].Outcomes["failed 503"] == 0 {
+			t.Fatalf("after four refusals the room is %+v; want it down, and the refusals counted", e)
+		}
+		time.Sleep(2 * time.Second)
+		asked := h.control.Heard("INVITE")
+		h.stop()
+		h.start()
+		st = h.node.Status()
+		if e, _ := st.Endpoint("control-room"); e.Verdict != "down" {
+			t.Errorf("after the restart the room is %s (%s); OPTIONS alone do not lift what calls showed", e.Verdict, e.Explanation)
+		}
+		h.answeredBy("standby-room", "the room was down before the restart")
+		if now := h.control.Heard("INVITE"); now != asked {
+			t.Errorf("the room was asked %d times after the restart; the caller must not pay for what is known", now-asked)
+		}
+	})
+}
+
 func TestAHoldOutlivesARestart(t *testing.T) {
-	play(t, func(h *house) {
+	play(t, func(t *testing.T, h *house) {
 		h.hold("control-room", "1h")
 		h.stop()
 		time.Sleep(20 * time.Minute)
@@ -295,7 +367,7 @@ func TestAHoldOutlivesARestart(t *testing.T) {
 }
 
 func TestAHoldThatEndedDuringTheStopIsToldAsEnded(t *testing.T) {
-	play(t, func(h *house) {
+	play(t, func(t *testing.T, h *house) {
 		h.hold("control-room", "10m")
 		h.stop()
 		time.Sleep(20 * time.Minute)
@@ -310,7 +382,7 @@ func TestAHoldThatEndedDuringTheStopIsToldAsEnded(t *testing.T) {
 }
 
 func TestAHoldOfAnEndpointThatIsGoneEnds(t *testing.T) {
-	play(t, func(h *house) {
+	play(t, func(t *testing.T, h *house) {
 		h.hold("standby-room", "1h")
 		h.write(strings.NewReplacer("  standby-room: { uri: \"sip:10.0.1.2:5060\", calls: 10 }\n", "", ", standby-room", "").Replace(houseFile))
 		if r, err := h.node.Reload(t.Context()); err != nil || !r.Accepted {
@@ -327,7 +399,7 @@ func TestAHoldOfAnEndpointThatIsGoneEnds(t *testing.T) {
 }
 
 func TestADamagedFileStartsWithoutHoldsAndSaysSo(t *testing.T) {
-	play(t, func(h *house) {
+	play(t, func(t *testing.T, h *house) {
 		h.hold("control-room", "1h")
 		h.stop()
 		path := h.node.memory.path
@@ -369,7 +441,7 @@ func TestAFullDiskCostsTheRestartNotTheHold(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("this system has no device that is always full")
 	}
-	play(t, func(h *house) {
+	play(t, func(t *testing.T, h *house) {
 		fresh := h.node.memory.path + ".new"
 		if err := os.Symlink("/dev/full", fresh); err != nil {
 			t.Fatal(err)
@@ -397,7 +469,7 @@ func TestAFullDiskCostsTheRestartNotTheHold(t *testing.T) {
 
 // TestAFolderThatTakesNoFileCostsTheRestartNotTheHold puts a file where the state folder should be: that stops root as well.
 func TestAFolderThatTakesNoFileCostsTheRestartNotTheHold(t *testing.T) {
-	play(t, func(h *house) {
+	play(t, func(t *testing.T, h *house) {
 		state := filepath.Dir(h.node.memory.path)
 		if err := os.RemoveAll(state); err != nil {
 			t.Fatal(err)
@@ -416,7 +488,7 @@ func TestAFolderThatTakesNoFileCostsTheRestartNotTheHold(t *testing.T) {
 }
 
 func TestHoldsThatMakeNoSenseAreRefused(t *testing.T) {
-	play(t, func(h *house) {
+	play(t, func(t *testing.T, h *house) {
 		long := strings.Repeat("x", 300)
 		tests := []struct{ endpoint, length, why, by, says string }{
 			{"kontrol-room", "2h", "w", "a", `no endpoint is called "kontrol-room"; did you mean "control-room"?`},
@@ -459,7 +531,7 @@ func TestHoldsThatMakeNoSenseAreRefused(t *testing.T) {
 }
 
 func TestTheLongestHoldAndAReplacedOne(t *testing.T) {
-	play(t, func(h *house) {
+	play(t, func(t *testing.T, h *house) {
 		if r := h.hold("control-room", "7d"); r.Hold.LeftSeconds < 7*86400-2 {
 			t.Errorf("seven days were cut to %d s", r.Hold.LeftSeconds)
 		}
@@ -502,7 +574,7 @@ func oneHold(now time.Time) health.Hold {
 func stateOf(holds ...health.Hold) health.State { return health.State{Holds: holds} }
 
 func TestTwoActsAtOnceAreBothKept(t *testing.T) {
-	play(t, func(h *house) {
+	play(t, func(t *testing.T, h *house) {
 		done := make(chan error, 2)
 		for _, name := range []string{"control-room", "standby-room"} {
 			go func() { // ends with its hold

@@ -16,7 +16,8 @@ type noticeBoard struct {
 
 const (
 	noticeFor  = time.Hour       // how long a notice stands in the status
-	voidFor    = 5 * time.Minute // and one that we stood still ourselves
+	warnedFor  = 24 * time.Hour  // a warning that a hold ends stands until it does: then it is overtaken
+	voidFor    = 5 * time.Minute // that we stood still ourselves
 	maxNotices = 64
 )
 
@@ -53,18 +54,8 @@ func (b *noticeBoard) words(now time.Time) []string {
 	defer b.mu.Unlock()
 	var said []string
 	for _, n := range b.recent {
-		switch n.Kind {
-		case health.HoldSet, health.Released, health.SelfSuspected, health.SelfTrusted:
+		if now.Sub(n.At) >= stands(n.Kind) {
 			continue
-		case health.HoldEnds: // it stands until the hold ends
-		case health.EvidenceVoid:
-			if now.Sub(n.At) >= voidFor {
-				continue
-			}
-		default:
-			if now.Sub(n.At) >= noticeFor {
-				continue
-			}
 		}
 		text := n.Text
 		if n.Endpoint != "" {
@@ -73,4 +64,18 @@ func (b *noticeBoard) words(now time.Time) []string {
 		said = append(said, text+" (said at "+n.At.Format(time.TimeOnly)+")")
 	}
 	return said
+}
+
+// stands is how long a notice of a kind is worth saying.
+func stands(k health.NoticeKind) time.Duration {
+	switch k {
+	case health.HoldSet, health.Released, health.SelfSuspected, health.SelfTrusted:
+		return 0
+	case health.HoldEnds:
+		return warnedFor
+	case health.EvidenceVoid:
+		return voidFor
+	case health.HoldEnded, health.ReturnBegins, health.Proven, health.NumberFails, health.NumberAnswers, health.AudioMissing, health.PerhapsNotReached:
+	}
+	return noticeFor
 }

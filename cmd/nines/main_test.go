@@ -129,8 +129,13 @@ func TestMistakesOnTheCommandLineExitWith2(t *testing.T) {
 func TestNoRunningNodeExitsWith3(t *testing.T) {
 	empty := t.TempDir()
 	for _, args := range [][]string{
-		{"status"}, {"status", "control-room"}, {"status", "--json"}, {"reload"}, {"holds"},
-		{"hold", "control-room", "--for", "2h", "--why", "power work", "--by", "alice"}, {"release", "control-room", "--by", "alice"},
+		{"status"},
+		{"status", "control-room"},
+		{"status", "--json"},
+		{"reload"},
+		{"holds"},
+		{"hold", "control-room", "--for", "2h", "--why", "power work", "--by", "alice"},
+		{"release", "control-room", "--by", "alice"},
 	} {
 		got := program{}.try(t, append(args, "--run", empty)...)
 		if got.code != exitUnreachable || !strings.Contains(got.errors, filepath.Join(empty, console.SocketName)) || got.out != "" {

@@ -74,7 +74,9 @@ func (n *node) kill9() {
 	if err := n.cmd.Process.Kill(); err != nil {
 		n.t.Fatal(err)
 	}
-	<-n.exited
+	if err := <-n.exited; err == nil {
+		n.t.Error("nines ended by itself before it was killed")
+	}
 	n.gone = true
 }
 
