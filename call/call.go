@@ -77,7 +77,7 @@
 // so before the loss, or by a rescue that is over, does not.
 //
 // When all have refused, or the set-up would have been given up, the round has failed: after a pause of 1, 2 and then always 5 seconds a fresh plan is
-// asked for, for as long as the caller stays. What rings is never given up. Routine calls go the same way: whom they may ask is their plan's matter.
+// asked for, for as long as the caller stays; who waits its turn at a full endpoint pauses half a second only. What rings is never given up. Routine calls go the same way: whom they may ask is their plan's matter.
 // A plan that does not come within a second is asked for again.
 //
 // The lost endpoint keeps the call if it sends again before anybody has answered; a muted one, which is checked every five seconds, if it answers. Once

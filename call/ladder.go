@@ -109,6 +109,11 @@ func (c *Call) climb(now time.Time) {
 	c.ringAgain(now)
 }
 
+// climbs says whether a ladder is being climbed, in the set-up or in a round of a rescue.
+func (c *Call) climbs() bool {
+	return c.Phase == PhaseAsking || c.Phase == PhaseRescuing && c.Rescue.PlanAt.IsZero()
+}
+
 // inVain ends a ladder that has led nowhere: the call is given up, unless its caller has talked to somebody already.
 func (c *Call) inVain(now time.Time, why string) {
 	if c.Phase == PhaseRescuing {

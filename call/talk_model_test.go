@@ -29,6 +29,7 @@ type party struct {
 	partner bool
 	at      time.Time
 	quiet   bool // nothing was reported yet
+	heard   bool // it has sent a provisional response
 	rings   bool
 	stopped bool
 	shut    bool // stopped where its answer can't be used any more
@@ -170,6 +171,9 @@ func (m *talk) drawAttempt() Event {
 		return Tick{}
 	}
 	p := one(d, "attempt", open...)
+	if p.stopped && !p.heard && d.oneIn(3, "wakes") {
+		return Woke{Attempt: p.id}
+	}
 	if p.quiet && !p.stopped && d.oneIn(3, "full") {
 		return Full{Attempt: p.id, Until: one(d, "until", 0, m.now.UnixNano(), m.now.Add(time.Second).UnixNano(), m.now.Add(9*time.Second).UnixNano())}
 	}
@@ -254,6 +258,8 @@ func (m *talk) tell(ev Event) {
 			m.asked(a)
 		case Stop:
 			m.stoppedBy(a)
+		case Resume:
+			m.resumed(ev, a)
 		case Discard:
 			m.discarded(ev, a)
 		case Answer:
@@ -317,8 +323,11 @@ func (m *talk) before(ev Event) (fresh *party) {
 		if m.wants || m.rescuing && m.call.Phase == PhaseRescuing && !m.call.Rescue.PlanAt.IsZero() {
 			m.plan, m.wants = ev.Plan, false
 		}
+	case Trying:
+		m.touch(ev.Attempt, func(p *party) { p.heard = true })
 	case Rang:
 		m.touch(ev.Attempt, func(p *party) {
+			p.heard = true
 			p.rings = p.rings || ev.Code == 180 || !p.partner && ev.Code < 184
 		})
 	case Died:
@@ -459,6 +468,28 @@ func (m *talk) stoppedBy(a Stop) {
 		}
 		p.stopped, p.shut = true, a.Elsewhere
 	})
+}
+
+// resumed: who was told to stop in this rescue counts again when it wakes and nobody rings.
+func (m *talk) resumed(ev Event, a Resume) {
+	if woke, ok := ev.(Woke); !ok || woke.Attempt != a.Attempt || m.over || m.answered && !m.rescuing || m.anyRings() {
+		m.t.Fatalf("%#v on %#v", a, ev)
+	}
+	live := 0
+	m.touch(a.Attempt, func(p *party) {
+		if !p.stopped || p.shut || p.final {
+			m.t.Fatalf("attempt %d resumed although stopped %v, shut %v, final %v", a.Attempt, p.stopped, p.shut, p.final)
+		}
+		p.stopped, p.heard = false, true
+	})
+	for _, p := range m.parties {
+		if p.counts() {
+			live++
+		}
+	}
+	if live > 3 || live > 1 && !m.plan.Overlap {
+		m.t.Fatalf("attempt %d resumed: %d live", a.Attempt, live)
+	}
 }
 
 func (m *talk) discarded(ev Event, a Discard) {
