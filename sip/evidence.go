@@ -15,7 +15,7 @@ import (
 // noMediaAfter is how long an endpoint may take after its 200 to send the first packet while the caller's arrive.
 const noMediaAfter = 5 * time.Second
 
-// oneWayAfter is how long an endpoint that has sent may then be silent, alive and not on hold, before its call counts as one-way.
+// oneWayAfter is how long an endpoint that has sent may then be silent, alive and not on hold, before the record says so.
 const oneWayAfter = 10 * time.Second
 
 // clearedWithin is how soon a caller who clears behind a queue has perhaps not reached a person.
@@ -105,14 +105,15 @@ func (s *session) audible(now time.Time, endpoint, caller time.Time) {
 	}
 }
 
-// oneWay tells the judge about an endpoint that fell silent, although it lives.
+// oneWay notes an endpoint that fell silent although it lives. It may be muted or suppress silence, so nothing of that counts against it (R14): three muted
+// telephones are no reason to condemn their room, and with it every call that is quiet just then.
 func (s *session) oneWay(now time.Time) {
 	w := &s.watch
 	if w.toldOneWay || !w.hushed || w.muted || !w.lostAt.IsZero() || now.Sub(w.last) < oneWayAfter {
 		return
 	}
 	w.toldOneWay = true
-	s.winner.shows(now, health.CallOneWay, 0, "has had no audio from it for "+oneWayAfter.String())
+	s.log.Info().Str("endpoint", string(s.winner.ep.Name)).Msg("has had no audio from the endpoint for " + oneWayAfter.String() + "; it is there: muted, silent, or one-way audio")
 }
 
 // cleared tells the judge about a caller who cleared soon after a queue's 200.
