@@ -154,8 +154,8 @@ func TestATripIsTold(t *testing.T) {
 		t.Errorf("the next probe is due at %s, want at once", got)
 	}
 	st := s.j.Snapshot().Of("room")
-	if !st.Dead() || st.Returning {
-		t.Errorf("%+v does not count as dead", st)
+	if st.Verdict != Down || st.Returning || st.Dead() {
+		t.Errorf("%+v: down, but no witness against a call that talks", st)
 	}
 }
 

@@ -17,12 +17,14 @@ type Standing struct {
 	// Returning: it answers OPTIONS again (or its hold has ended) and must prove itself. Routine calls go there in its place, emergency calls stand
 	// behind as if it were down. The verdict is up, suspect, or still down where calls brought it down.
 	Returning bool
+	Tripped   bool      // down by what calls showed, whatever the probes say
 	Proofs    int       // calls with two-way audio since, of three
 	CanaryAt  time.Time // returning: when one emergency call at a time may try it; zero: never
 }
 
-// Dead says whether it is believed dead: down, and not on its way back. Only that is a witness against a talking call (R20).
-func (s Standing) Dead() bool { return s.Verdict == Down && !s.Returning }
+// Dead says whether it is believed dead: down because it does not answer probes, and not on its way back. Only that is a witness against a talking call
+// (R20): what calls tripped, missing audio for one, is no second witness beside that call's own silence.
+func (s Standing) Dead() bool { return s.Verdict == Down && !s.Returning && !s.Tripped }
 
 // CanaryDue says whether an emergency call may try a returning endpoint now. That it is one at a time is the driver's matter.
 func (s Standing) CanaryDue(now time.Time) bool {
@@ -76,7 +78,7 @@ func (j *Judge) Snapshot() *Snapshot {
 	}
 	for _, w := range j.order {
 		st := Standing{
-			Verdict: w.verdict, Since: w.since, Held: w.hold != nil, Busy: w.busy, Words: w.words(), Returning: w.returning, Proofs: w.proofs,
+			Verdict: w.verdict, Since: w.since, Held: w.hold != nil, Busy: w.busy, Words: w.words(), Returning: w.returning, Tripped: w.tripped, Proofs: w.proofs,
 		}
 		if j.cfg.FailBack != Manual {
 			st.CanaryAt = w.canaryAt

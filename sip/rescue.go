@@ -13,7 +13,7 @@ import (
 
 // How a talking call's endpoint is watched (R20). Deciding is the call's; this file is its eyes and hands.
 const (
-	lookEvery    = 250 * time.Millisecond // how often a talking call's media is looked at
+	lookEvery    = 100 * time.Millisecond // how often a talking call's media is looked at
 	lookClosely  = 50 * time.Millisecond  // while somebody else is asked, and until the new endpoint's first packet
 	checkTimeout = time.Second            // how long an endpoint may take to answer an in-dialog OPTIONS
 	learnAfter   = 2 * time.Second        // when an endpoint is asked for the first time whether it answers such OPTIONS at all
