@@ -53,8 +53,11 @@ func (st *stage) neighbour(kind policy.TrunkKind, room netip.Addr) (srv *sip.Ser
 	go func() { done <- relay.Run(ctx) }()
 	return srv, func() {
 		cancel()
-		<-done
-		<-done
+		for range 2 {
+			if err := <-done; err != nil {
+				st.t.Errorf("the end: %v", err)
+			}
+		}
 		relay.Close()
 	}
 }

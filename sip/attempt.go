@@ -240,11 +240,11 @@ func (at *attempt) requestURI() (uri string, routes []string) {
 	u, _ := wire.ParseURI(m.URI)
 	switch isURN := strings.HasPrefix(number, "urn:"); {
 	case u.Scheme == "urn":
-		return m.URI, []string{"<" + withLR(at.ep.URI) + ">"}
-	case u.User != "" && (isURN || policy.Number(m.URI) == number): // as the caller wrote it; where a URN stood in another header, too
+		return string(appendEscaped(nil, m.URI, uriUnescaped)), []string{"<" + withLR(at.ep.URI) + ">"}
+	case u.User != "" && only(u.User, userUnescaped+";?/%") && (isURN || policy.Number(m.URI) == number): // as the caller wrote it; where a URN stood in another header, too
 		return at.at(u.User), nil
 	case isURN:
-		return number, []string{"<" + withLR(at.ep.URI) + ">"}
+		return string(appendEscaped(nil, number, uriUnescaped)), []string{"<" + withLR(at.ep.URI) + ">"}
 	case number == "":
 		return at.ep.URI, nil
 	}

@@ -996,5 +996,5 @@ func contactURI(m *wire.Message) string {
 // usable says that a URI can be called: it goes into a request line as it stands.
 func usable(uri string) bool {
 	_, ok := wire.ParseURI(uri)
-	return ok && !strings.ContainsAny(uri, " \t\"<>")
+	return ok && only(uri, uriUnescaped)
 }

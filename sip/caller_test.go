@@ -203,9 +203,7 @@ func newActorAt(t *testing.T, h *town.Host, port uint16) *actor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &actor{t: t, host: h, conn: conn, addr: addr, in: make(chan heard, 1000)}
-	go a.listen() // ends with close
-	return a
+	return cast(t, h, conn, addr, "UDP", nodeUDP)
 }
 
 func TestACancelWithoutCookieFindsItsInvite(t *testing.T) {
@@ -472,6 +470,8 @@ func TestWhatGoesOutNamesTheCalledNumber(t *testing.T) {
 		{"urn:service:sos.fire", "", "urn:service:sos.fire", "<sip:10.0.1.1:5060;lr>"},
 		{"URN:Service:SOS", "", "URN:Service:SOS", "<sip:10.0.1.1:5060;lr>"},
 		{"sip:nines", "<sip:9%40%3E%239@nines>", "sip:9%40%3E%239@10.0.1.1:5060", ""},
+		{"sip:9\"9@nines", "<sip:x@nines>", "sip:9%229@10.0.1.1:5060", ""},
+		{"urn:service:sos\"x", "<sip:x@nines>", "urn:service:sos%22x", "<sip:10.0.1.1:5060;lr>"},
 	} {
 		t.Run(c.uri+" "+c.to, func(t *testing.T) {
 			onStage(t, nil, func(st *stage) {

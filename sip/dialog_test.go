@@ -366,6 +366,50 @@ func TestA200ToAReInviteIsRepeatedUntilItsAckAndAckedAsOftenAsItComes(t *testing
 	})
 }
 
+func TestA200IsRepeatedWhereItsInviteCameFrom(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		other := newActorAt(t, st.carrier.host, 5070)
+		defer other.close()
+		caller, called := st.talk("control-room")
+		caller.request("INVITE", sdpOf(st.carrier, 40002), st.carrier.contact())
+		st.carrier.expect("100 INVITE")
+		called.a.replyBody(called.a.expect("INVITE"), 200, "", sdpOf(called.a, 50002))
+		called.a.expect("ACK")
+		ok := st.carrier.expect("200 INVITE")
+		info := *caller
+		info.a = other // another socket of the carrier's
+		info.request("INFO", "")
+		called.a.reply(called.a.expect("INFO"), 200, "")
+		other.expect("200 INFO")
+		caller.seq = info.seq
+		st.carrier.expect("200 INVITE")
+		caller.ack(ok, "")
+		time.Sleep(10 * time.Millisecond)
+		if n := len(other.in); n > 0 {
+			t.Errorf("%d messages went where only an INFO came from", n)
+		}
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
+func TestARepeated200ToAReInviteShowsTheWayToo(t *testing.T) {
+	onStage(t, nil, func(st *stage) {
+		caller, called := st.talk("control-room")
+		caller.request("INVITE", sdpOf(st.carrier, 40002), st.carrier.contact())
+		st.carrier.expect("100 INVITE")
+		m := called.a.expect("INVITE")
+		nowhere := "Contact: <sip:desk@10.9.9.9>"
+		called.a.replyBody(m, 200, "", sdpOf(called.a, 50002), nowhere)
+		caller.ack(st.carrier.expect("200 INVITE"), "")
+		called.a.silence(400 * time.Millisecond)
+		called.a.replyBody(m, 200, "", sdpOf(called.a, 50002), nowhere) // our ACK went to nobody
+		called.a.expect("ACK")
+		st.hangUp(caller, called) // R6: later requests go to where the 200 came from
+		st.nothingLeft()
+	})
+}
+
 func TestAReInviteWhoseAckNeverComesDoesNotEndTheCall(t *testing.T) {
 	onStage(t, nil, func(st *stage) {
 		caller, called := st.talk("control-room")
@@ -701,6 +745,13 @@ func TestACallThatEndsAnswersWhatIsStillAsked(t *testing.T) {
 }
 
 func TestAWinnerThatIsBusyIsAskedAgainForTheFrozenCodecs(t *testing.T) {
+	for _, settled := range []bool{false, true} {
+		t.Run(fmt.Sprintf("settled=%v", settled), func(t *testing.T) { busyWinner(t, settled) })
+	}
+}
+
+// busyWinner is a winner that says 491 to our re-INVITE; settled: caller and winner agree anew before we try again.
+func busyWinner(t *testing.T, settled bool) {
 	early := func(r *sip.Routing) { r.Routes[0].EarlyMedia = true }
 	onStage(t, early, func(st *stage) {
 		caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
@@ -720,6 +771,17 @@ func TestAWinnerThatIsBusyIsAskedAgainForTheFrozenCodecs(t *testing.T) {
 		began := time.Now()
 		standby.reply(again, 491, "")
 		standby.expect("ACK")
+		if settled {
+			caller.request("INVITE", sdpOf(st.carrier, 40000), st.carrier.contact())
+			st.carrier.expect("100 INVITE")
+			standby.replyBody(standby.expect("INVITE"), 200, "", sdpOf(standby, 50002))
+			standby.expect("ACK")
+			caller.ack(st.carrier.expect("200 INVITE"), "")
+			standby.silence(10 * time.Second) // there is nothing to mend any more
+			st.hangUp(caller, called)
+			st.nothingLeft()
+			return
+		}
 		again = standby.expect("INVITE")
 		if got := time.Since(began); got < 2*time.Second || got > 4*time.Second {
 			t.Errorf("asked again after %v; who owns the Call-ID waits 2.1 to 4 s (RFC 3261 §14.1)", got)
@@ -1108,6 +1170,10 @@ func TestARefitThatIsRefusedLeavesTheCallAlone(t *testing.T) {
 		caller.ack(st.carrier.expect("200 INVITE"), "")
 		standby.expect("ACK")
 		again := standby.expect("INVITE")
+		_, before := origin(t, m)
+		if _, after := origin(t, again); after != before+1 {
+			t.Errorf("o= version %d after %d; the same words again must count as new, or they are not looked at", after, before)
+		}
 		standby.reply(again, 488, "")
 		standby.expect("ACK")
 		standby.silence(10 * time.Second)

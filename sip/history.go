@@ -134,12 +134,26 @@ const (
 	uriUnescaped  = "-_.!~*'()&=+$,;/?:@%[]#"
 )
 
+// only says that text has nothing in it but letters, digits and what is allowed.
+func only(text, allowed string) bool {
+	for i := range len(text) {
+		if c := text[i]; !alphanumeric(c) && strings.IndexByte(allowed, c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func alphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
 // appendEscaped writes text with everything escaped that is neither a letter nor a digit nor in allowed.
 func appendEscaped(b []byte, text, allowed string) []byte {
 	const hex = "0123456789ABCDEF"
 	for i := range len(text) {
 		c := text[i]
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(allowed, c) >= 0 {
+		if alphanumeric(c) || strings.IndexByte(allowed, c) >= 0 {
 			b = append(b, c)
 			continue
 		}

@@ -164,7 +164,7 @@ func completed(value, tag, otherwise string) string {
 			otherwise = inside
 		}
 	}
-	value = "<" + otherwise + ">"
+	value = "<" + string(appendEscaped(nil, otherwise, uriUnescaped)) + ">"
 	if tag != "" {
 		value += ";tag=" + tag
 	}

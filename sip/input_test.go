@@ -376,7 +376,7 @@ func TestATalkingCallKeepsItsMediaThroughAFault(t *testing.T) {
 func TestWhateverIsThrownAtUs(t *testing.T) {
 	seeds := conversation(t)
 	rapid.Check(t, func(r *rapid.T) {
-		n := rapid.IntRange(1, 40).Draw(r, "messages")
+		n := rapid.IntRange(1, 20).Draw(r, "messages")
 		type shot struct {
 			text []byte
 			who  string
@@ -502,6 +502,7 @@ type said struct {
 
 // conversation records what carrier and rooms say in a few calls.
 func conversation(t *testing.T) []said {
+	t.Helper()
 	var all []said
 	var mu sync.Mutex
 	names := map[string]string{"10.0.0.9": "carrier", "10.0.1.1": "control-room", "10.0.1.2": "standby-room"}
@@ -580,4 +581,40 @@ func mutate(r *rapid.T, text []byte) []byte {
 		return bytes.ReplaceAll(text, []byte("z9hG4bKc"), []byte(fmt.Sprint("z9hG4bKc", rapid.IntRange(0, 3).Draw(r, "branch"))))
 	}
 	return text
+}
+
+// FuzzATrunk sends what a carrier, or a room, could send: datagrams with a line of === between them. One that begins with > comes from the room.
+func FuzzATrunk(f *testing.F) {
+	f.Add([]byte("INVITE sip:999@nines SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:999@nines>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\n\r\n===\n" +
+		"CANCEL sip:999@nines SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:999@nines>\r\nCall-ID: x\r\nCSeq: 1 CANCEL\r\n\r\n"))
+	f.Add([]byte("INVITE urn:service:sos SIP/2.0\n\n===\n>SIP/2.0 183 x\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKn1-1-1-3o3cun43rfmuj;rport\r\nTo: <sip:9>;tag=r\r\nRequire: 100rel\r\nRSeq: 1\r\n" +
+		"Call-ID: x\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\n\r\nv=0\r\nc=IN IP4 10.0.1.1\r\nm=audio 1 RTP/AVP 0\r\n"))
+	f.Add([]byte("INVITE tel:999;phone-context=+44 SIP/2.0\r\nv: SIP/2.0/UDP x,SIP/2.0/TCP y\r\nHistory-Info: <sip:a?Reason=x>;index=1\r\nCSeq:1INVITE\r\nContent-Type: multipart/mixed;boundary=b\r\n\r\n--b\r\n\r\n--b--"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<16 {
+			return
+		}
+		onStage(t, nil, func(st *stage) {
+			for _, a := range append(slices.Collect(maps.Values(st.rooms)), st.carrier) {
+				a.lenient.Store(true)
+			}
+			for text := range bytes.SplitSeq(data, []byte("===\n")) {
+				a := st.carrier
+				if room, ok := bytes.CutPrefix(text, []byte(">")); ok {
+					a, text = st.rooms["control-room"], room
+				}
+				if len(text) > 60000 {
+					continue
+				}
+				if _, err := a.conn.WriteTo(text, nodeUDP); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			time.Sleep(40 * time.Second)
+			if c := st.server.Counters(); c.Panics != 0 {
+				t.Errorf("%d faults of ours", c.Panics)
+			}
+		})
+	})
 }

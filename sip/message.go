@@ -244,17 +244,17 @@ func (s *Server) listenPort(f wire.Flow) uint16 {
 	if s.listens(f) {
 		return f.Local.Port()
 	}
-	first := f.Local.Port()
-	for i := len(s.listen) - 1; i >= 0; i-- {
+	port := uint16(0)
+	for i := range s.listen {
 		switch l := &s.listen[i]; {
 		case l.Proto != f.Proto:
 		case l.Addr.Addr().Unmap() == f.Local.Addr().Unmap():
 			return l.Addr.Port()
-		default:
-			first = l.Addr.Port()
+		case port == 0:
+			port = l.Addr.Port()
 		}
 	}
-	return first
+	return portOr(port, f.Local.Port()) // without a listener of its kind there is only the connection
 }
 
 // listens says that a flow's own end is one of our sockets: a connection that was accepted, not dialled.

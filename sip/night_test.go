@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"nines/internal/town"
 	"nines/sip"
 )
 
@@ -210,5 +211,28 @@ func TestAnOfferThatNobodyWantsIsRefusedInTheAck(t *testing.T) {
 			d.bye(room)
 			st.nothingLeft()
 		})
+	})
+}
+
+func TestAStuckConnectionKeepsNobodyFromARoom(t *testing.T) {
+	tcp := func(r *sip.Routing) {
+		r.Endpoints[0].URI = "sip:10.0.1.1:5060;transport=tcp"
+		r.Routes[0].Ask = r.Routes[0].Ask[:1]
+	}
+	onStage(t, tcp, func(st *stage) {
+		host := st.rooms["control-room"].host
+		server := newTCPActor(st.t, host)
+		defer server.close()
+		time.Sleep(time.Minute) // it is up
+		st.net.Between(st.node, host, town.Path{Cut: true})
+		time.Sleep(7 * time.Second) // what TCP sends again now waits for as long once more
+		st.net.Usual(st.node, host)
+		time.Sleep(1200 * time.Millisecond) // a probe
+		d := st.place()
+		began := time.Now()
+		m := server.expect("INVITE")
+		within(t, "the room was asked", began, 0, 50*time.Millisecond)
+		st.win(d, server, m)
+		st.nothingLeft()
 	})
 }

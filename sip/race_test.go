@@ -578,6 +578,7 @@ func TestACallerWhoLeavesWhileThe200WaitsForItsPRACK(t *testing.T) {
 		})
 	})
 }
+
 func TestWhatALosingForkSaysDoesNotTouchTheCall(t *testing.T) {
 	onStage(t, nil, func(st *stage) {
 		room := st.rooms["control-room"]

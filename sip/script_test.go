@@ -121,8 +121,11 @@ func onScene(t *testing.T, change func(*scene), play func(*stage)) {
 		go func() { done <- st.relay.Run(ctx) }()
 		defer func() { // a test that fails ends here too, and the others go on
 			cancel()
-			<-done
-			<-done
+			for range 2 {
+				if err := <-done; err != nil {
+					t.Errorf("the end: %v", err)
+				}
+			}
 			st.relay.Close()
 			st.carrier.close()
 			for _, a := range st.rooms {

@@ -332,7 +332,7 @@ func (s *session) undone(now time.Time, a call.Action) {
 		s.end(now, a.Why)
 	case call.Reject:
 		s.reject(now, a)
-	case call.Stop, call.Discard, call.Ring, call.Early, call.Aim, call.HangUp, call.Note:
+	case call.Stop, call.Resume, call.Discard, call.Ring, call.Early, call.Aim, call.HangUp, call.Note:
 		// The call goes by its deadlines.
 	}
 }

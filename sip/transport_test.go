@@ -456,6 +456,79 @@ func TestAContactThatAsksForAnotherTransportIsReachedByIt(t *testing.T) {
 	})
 }
 
+func TestAContactAtAnotherPortIsDialled(t *testing.T) {
+	onScene(t, tcpRooms, func(st *stage) {
+		room := st.rooms["control-room"]
+		ap := netip.AddrPortFrom(room.addr.Addr(), 5070)
+		behind := cast(t, room.host, newLines(t, room.host, ap), ap, "TCP", nodeTCP) // a proxy took the INVITE, the PBX behind it answers
+		defer behind.close()
+		caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+		st.carrier.expect("100 INVITE")
+		m := room.expect("INVITE")
+		called := callee(behind, m, "r")
+		room.replyBody(m, 200, "r", sdpOf(room, 50000), "Contact: <"+behind.uri("desk")+">")
+		caller.ack(st.carrier.expect("200 INVITE"), "")
+		behind.expect("ACK")
+		time.Sleep(10 * time.Millisecond)
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
+func TestA200IsSaidAgainAtOnceWhenItsConnectionBreaks(t *testing.T) {
+	onScene(t, tcpCarrier, func(st *stage) {
+		caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+		st.carrier.expect("100 INVITE")
+		room := st.rooms["control-room"]
+		m := room.expect("INVITE")
+		called := callee(room, m, "r")
+		room.replyBody(m, 200, "r", sdpOf(room, 50000))
+		ok := st.carrier.expect("200 INVITE")
+		room.expect("ACK")
+		began := time.Now()
+		st.carrier.lines().reset()
+		st.carrier.expect("200 INVITE")
+		if got := time.Since(began); got > 100*time.Millisecond {
+			t.Errorf("said again after %v", got)
+		}
+		caller.ack(ok, "")
+		time.Sleep(10 * time.Millisecond)
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
+func TestWeAreCalledAtTheListenerOfTheAddressThatWeCallFrom(t *testing.T) {
+	onScene(t, func(sc *scene) {
+		both(sc)
+		sc.stage.carrier.node = net.TCPAddrFromAddrPort(netip.MustParseAddrPort(nodeAddr + ":5070"))
+		for _, a := range []string{nodeOther + ":5080", nodeAddr + ":5060", nodeAddr + ":5070"} {
+			sc.server.Listen = append(sc.server.Listen, wire.Listen{Proto: wire.TCP, Addr: netip.MustParseAddrPort(a)})
+		}
+		sc.server.Listen = sc.server.Listen[2:] // not the usual ones
+		sc.server.Listen = append(sc.server.Listen, wire.Listen{Proto: wire.UDP, Addr: netip.MustParseAddrPort(nodeAddr + ":5060")})
+	}, func(st *stage) {
+		caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+		st.carrier.expect("100 INVITE")
+		room := st.rooms["control-room"]
+		m := room.expect("INVITE")
+		called := callee(room, m, "r")
+		if v, _ := m.Get("Contact"); !strings.Contains(v, nodeAddr+":5060;") || m.Via.Host != nodeAddr || m.Via.Port != 5060 {
+			t.Errorf("Contact %q and Via %q; we called from %s", v, m.Via.Raw, nodeAddr)
+		}
+		room.replyBody(m, 200, "r", sdpOf(room, 50000))
+		ok := st.carrier.expect("200 INVITE")
+		if v, _ := ok.Get("Contact"); !strings.Contains(v, nodeAddr+":5070;") {
+			t.Errorf("the caller called us at 5070; Contact is %q", v)
+		}
+		room.expect("ACK")
+		caller.ack(ok, "")
+		time.Sleep(10 * time.Millisecond)
+		st.hangUp(caller, called)
+		st.nothingLeft()
+	})
+}
+
 func TestAContactThatNobodyListensAtIsReachedByTheConnectionThatWeHave(t *testing.T) {
 	onScene(t, tcpRooms, func(st *stage) {
 		room := st.rooms["control-room"]

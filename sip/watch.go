@@ -128,6 +128,7 @@ type probe struct {
 	addr netip.AddrPort
 	sent time.Time
 	key  txn.Key
+	flow wire.Flow
 	done bool
 
 	timeout time.Duration                   // 0: health.timeout
@@ -174,6 +175,7 @@ func (p *probe) begin(now time.Time) {
 
 func (p *probe) send(now time.Time, f wire.Flow, ep *endpoint) {
 	l := p.l
+	p.flow = f
 	tok := token{loop: l.n}
 	branch := tok.branch(l.rnd)
 	here := l.s.here(f)
@@ -230,6 +232,7 @@ func (p *probe) failed(now time.Time, why failure) {
 		p.result(now, health.Unreachable, 0)
 		return
 	}
+	p.l.s.stack.Doubt(p.flow)
 	p.result(now, health.Silent, 0)
 }
 
@@ -253,6 +256,8 @@ func (s *session) reportSilence(now time.Time) {
 		why := "got no response for " + now.Sub(at.asked).Round(10*time.Millisecond).String()
 		if at.spoke {
 			why = "got only a 100 for " + now.Sub(at.asked).Round(10*time.Millisecond).String()
+		} else {
+			s.loop.s.stack.Doubt(at.flow)
 		}
 		at.silent(now, why)
 		s.loop.s.cfg.Observer.Attempted(at.ep.Name, "silent")

@@ -72,7 +72,7 @@ func (s *Stack) Connect(proto Proto, local netip.Addr, remote netip.AddrPort, li
 // live finds a connection to use again.
 func (s *Stack) live(key dialKey) *stream {
 	for _, st := range s.peers[key.peer] {
-		if (!key.local.IsValid() || key.local == st.flow.Local.Addr()) && st.alive() {
+		if (!key.local.IsValid() || key.local == st.flow.Local.Addr()) && st.alive() && !st.doubted.Load() {
 			return st
 		}
 	}

@@ -19,6 +19,7 @@ type stream struct {
 	flow     Flow
 	source   netip.Addr   // what it counts against; zero for one we dialled
 	lastSent atomic.Int64 // unix nanoseconds
+	doubted  atomic.Bool  // it may be stuck; see Doubt
 
 	mu     sync.Mutex
 	queue  [][]byte
@@ -257,6 +258,7 @@ func (st *stream) readAll() error {
 		n, err := st.conn.Read(f.space())
 		if n > 0 {
 			heard = time.Now()
+			st.doubted.Store(false)
 			f.took(n)
 			whole, err := st.cut(&f, batch[:0], heard)
 			if err != nil {

@@ -1,0 +1,38 @@
+package wire
+
+import (
+	"net/netip"
+	"testing"
+)
+
+func TestADoubtedConnectionIsNotUsedForWhatComesNext(t *testing.T) {
+	inMemory(t, Config{}, func(t *testing.T, m *memory, n *node) {
+		other := netip.MustParseAddrPort(other1)
+		peer := start(t, Config{Network: m, Listen: []Listen{{TCP, other}}})
+		first := n.connect(other)
+		n.Doubt(first)
+		second := n.connect(other)
+		if second == first {
+			t.Errorf("got the connection that is doubted")
+		}
+		if f := n.connect(other); f != second {
+			t.Errorf("got %v, want the new connection %v again", f, second)
+		}
+		n.Doubt(second)
+		n.Send([]Out{{Flow: first, Data: []byte(options(1))}})
+		p := <-peer.packets
+		peer.Send([]Out{{Flow: p.Flow, Data: []byte(okText)}})
+		<-n.packets
+		if f := n.connect(other); f != first || m.dials != 2 {
+			t.Errorf("got %v after %d dials, want the first one: something came by it, so it is not stuck", f, m.dials)
+		}
+		n.Doubt(first)
+		third := n.connect(other)
+		n.wantOpen("two doubted connections")
+		n.Doubt(third)
+		n.wantClosed(ErrStuck, "the oldest of three that are doubted")
+		n.Doubt(Flow{Proto: UDP, Remote: other}) // no connection: nothing happens
+		n.Doubt(third)
+		peer.stop()
+	})
+}
