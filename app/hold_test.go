@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -632,4 +633,19 @@ func TestAFileThatIsNoneOfOursIsNotRead(t *testing.T) {
 	if _, err := readMemory(dir); err == nil {
 		t.Error("a folder was read as a file")
 	}
+}
+
+// TestADiskThatHangsDoesNotHoldUpTheOperator has nobody at the file, as when a write never returns.
+func TestADiskThatHangsDoesNotHoldUpTheOperator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{asked: make(chan chan error), log: zerolog.Nop()}
+		begin := time.Now()
+		err := m.now(t.Context())
+		if !errors.Is(err, errSlowDisk) || m.lost() == "" {
+			t.Errorf("got %v, lost %q; want that the disk does not answer", err, m.lost())
+		}
+		if took := time.Since(begin); took != memoryWait {
+			t.Errorf("the operator waited %v, want %v", took, memoryWait)
+		}
+	})
 }
