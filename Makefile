@@ -28,16 +28,16 @@ test: ## vet and every test; installs SIPp when it is missing
 	$(call need,sipp,sip-tester)
 	go vet ./...
 	go vet -tags soak ./...
-	go test -timeout 10m ./...
+	go test -timeout 9m $$(go list ./... | grep -v /test/acceptance)
+	go test -timeout 5m ./test/acceptance # alone: it looks at the clock
 
-race: ## every test again with the race detector, which needs a C compiler
+race: ## the rooms' tests again with the race detector, which needs a C compiler; nights are played for 30 s
 	$(call need,gcc,gcc libc6-dev)
-	$(call need,sipp,sip-tester)
-	CGO_ENABLED=1 go test -race -timeout 30m ./...
+	CGO_ENABLED=1 go test -race -short -timeout 30m $$(go list ./... | grep -v /test/)
 
 soak: race ## what takes longer than ten minutes
 	$(call need,sipp,sip-tester)
-	go test -count=1 -tags soak -timeout 60m ./test/... ./internal/town/...
+	go test -count=1 -tags soak -timeout 45m ./test/acceptance
 
 simulate: ## nights in memory: FOR=1h goes on that long, SEED=n replays one with the ladder of what failed
 	go test -count=1 -v -timeout 0 -run 'TestNight$$' ./internal/town/night -for=$(FOR) -seed=$(SEED)

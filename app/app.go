@@ -59,6 +59,7 @@ type Node struct {
 	relay   *media.Relay
 	console *console.Console
 	tally   *tally
+	memory  *memory
 	since   time.Time
 
 	draining atomic.Bool
@@ -106,6 +107,8 @@ func Start(o Options) (*Node, error) {
 		relay.Close()
 		return nil, err
 	}
+	n.memory = &memory{path: filepath.Join(f.State, memoryName), sip: n.sip, log: n.log, asked: make(chan chan error)}
+	n.memory.restore()
 	if !o.NoConsole {
 		n.openConsole()
 	}
@@ -226,6 +229,7 @@ func (n *Node) Run(ctx context.Context) error {
 	failed := make(chan error, 2)
 	wg.Go(func() { failed <- n.sip.Run(rooms) })   // ends with rooms
 	wg.Go(func() { failed <- n.relay.Run(rooms) }) // ends with rooms
+	wg.Go(func() { n.memory.run(rooms) })          // ends with rooms
 	if n.console != nil {
 		wg.Go(func() { n.console.Run(rooms) }) // ends with rooms
 	}

@@ -35,15 +35,16 @@ type DemoSummary struct {
 	town.Summary
 }
 
-// OK reports whether calls were placed, none was lost and no packet was changed or reached a stranger.
+// OK reports whether calls were placed, none was lost, whether it rang or talked, no caller was hung up on, and no packet was changed or reached a
+// stranger.
 func (s DemoSummary) OK() bool {
-	return s.Placed > 0 && s.Lost == 0 && s.Open == 0 && s.Audio.Received > 0 && s.Audio.Changed == 0 && s.Audio.Foreign == 0
+	return s.Placed > 0 && s.Lost == 0 && s.Open == 0 && s.LostTalking == 0 && s.Dropped == 0 && s.Waiting == 0 && s.Audio.Received > 0 && s.Audio.Changed == 0 && s.Audio.Foreign == 0
 }
 
 // String says it for a person.
 func (s DemoSummary) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d calls to 999, %d lost", s.Placed, s.Lost)
+	fmt.Fprintf(&b, "%d calls to 999 and 101, %d lost", s.Placed, s.Lost)
 	if s.Open > 0 {
 		fmt.Fprintf(&b, ", %d still open", s.Open)
 	}
@@ -57,7 +58,27 @@ func (s DemoSummary) String() string {
 			fmt.Fprintf(&b, "  %s the outage %.0f and %.0f ms", phase, d.P50, d.Max)
 		}
 	}
-	fmt.Fprintf(&b, "\naudio: %d packets sent, %d received, %d changed; %d calls were talking to the primary when it died", s.Audio.Sent, s.Audio.Received, s.Audio.Changed, s.Cut)
+	fmt.Fprintf(&b, "\naudio: %d packets sent, %d received, %d changed", s.Audio.Sent, s.Audio.Received, s.Audio.Changed)
+	if s.Cut > 0 || s.Dropped > 0 {
+		b.WriteString("\n" + s.rescues())
+	}
+	return b.String()
+}
+
+// rescues says in one line what became of the calls that were talking to the primary when it died.
+func (s DemoSummary) rescues() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "rescue: of %d calls that talked to the primary when it died %d went on elsewhere", s.Cut, s.Rescued)
+	if s.Gap != nil {
+		fmt.Fprintf(&b, " (silence: median %.0f ms, longest %.0f ms)", s.Gap.P50, s.Gap.Max)
+	}
+	if s.LeftEarly > 0 {
+		fmt.Fprintf(&b, ", %d had said all before that", s.LeftEarly)
+	}
+	if s.Waiting > 0 {
+		fmt.Fprintf(&b, ", %d wait", s.Waiting)
+	}
+	fmt.Fprintf(&b, ", %d lost, %d hung up on", s.LostTalking, s.Dropped)
 	return b.String()
 }
 
@@ -70,9 +91,12 @@ func sortedKeys(m map[string]int) []string {
 	return out
 }
 
+// demoTalk is how long a call of the demo talks: long enough to be cut and to be heard going on.
+const demoTalk = 6 * time.Second
+
 // Demo plays the main job on loopback: real SIP and RTP over sockets, through the real proxy.
 func Demo(ctx context.Context, o DemoOptions) (DemoSummary, error) {
-	world, err := town.NewWorld(town.WorldConfig{Rate: o.Rate})
+	world, err := town.NewWorld(town.WorldConfig{Rate: o.Rate, Talk: demoTalk, Other: "101"})
 	if err != nil {
 		return DemoSummary{}, fmt.Errorf("open the demo's telephones: %w", err)
 	}
@@ -86,7 +110,7 @@ func Demo(ctx context.Context, o DemoOptions) (DemoSummary, error) {
 	if err != nil {
 		return DemoSummary{}, err
 	}
-	node, err := Start(Options{ConfigPath: file, Version: o.Version, Log: o.Log})
+	node, err := Start(Options{ConfigPath: file, Version: o.Version, Log: o.Log, Drain: 2 * time.Second})
 	if err != nil {
 		return DemoSummary{}, err
 	}
@@ -99,11 +123,14 @@ func Demo(ctx context.Context, o DemoOptions) (DemoSummary, error) {
 	d := demo{options: o, world: world, node: node}
 	d.tell(ctx)
 	d.say("no more calls; waiting for those in progress to end")
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), demoTalk+10*time.Second)
 	defer cancel()
 	world.Drain(last)
 	return DemoSummary{world.Stats().Summary()}, nil
 }
+
+// demoMedia are the demo's media ports. They lie below the ports that the system hands out, of which the demo's phones take theirs.
+const demoMedia = "20000-27999"
 
 // demoConfig writes the demo's nines.yaml: one trunk, four rooms, quick to go back so that a person sees it.
 func demoConfig(dir string, world *town.World) (string, error) {
@@ -116,7 +143,7 @@ func demoConfig(dir string, world *town.World) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "name: demo\nlisten: [udp://127.0.0.1:%d]\nmedia: { address: 127.0.0.1, ports: 30000-37999 }\nstate: %s\nrun: %s\n", sipPort, filepath.Join(dir, "state"), filepath.Join(dir, "run"))
+	fmt.Fprintf(&b, "name: demo\nlisten: [udp://127.0.0.1:%d]\nmedia: { address: 127.0.0.1, ports: %s }\nstate: %s\nrun: %s\n", sipPort, demoMedia, filepath.Join(dir, "state"), filepath.Join(dir, "run"))
 	fmt.Fprintf(&b, "trunks:\n  carrier: { from: [%s] }\nendpoints:\n", world.Carrier().Addr())
 	var own, partners []string
 	for _, r := range world.Rooms() {
@@ -130,7 +157,8 @@ func demoConfig(dir string, world *town.World) (string, error) {
 		fmt.Fprintf(&b, "  %s: { uri: \"sip:%s\", calls: %d, partner: %t }\n", r.Name, r.Addr, calls, r.Partner)
 	}
 	fmt.Fprintf(&b, "routes:\n  - { name: \"999\", class: emergency, numbers: [\"999\"], ask: [%s, [%s]] }\n", strings.Join(own, ", "), strings.Join(partners, ", "))
-	fmt.Fprintf(&b, "health: { up_after: 2, hold_down: 2s, fail_back: probes }\nconsole: { listen: 127.0.0.1:%d }\n", httpPort)
+	fmt.Fprintf(&b, "  - { name: \"101\", class: routine, numbers: [\"101\"], ask: [%s] }\n", strings.Join(own, ", ")) // these calls prove a room that comes back
+	fmt.Fprintf(&b, "health: { up_after: 2, hold_down: 2s }\nconsole: { listen: 127.0.0.1:%d }\n", httpPort)
 	path := filepath.Join(dir, "nines.yaml")
 	return path, os.WriteFile(path, []byte(b.String()), 0o600)
 }
@@ -220,7 +248,7 @@ func (d *demo) restore() {
 		d.say("the primary does not come back: " + err.Error())
 		return
 	}
-	d.say("the primary is back; it has to earn its calls")
+	d.say("the primary is back; it takes 101 first, and 999 when three of those calls were heard both ways")
 }
 
 // say notes what happened; without a keyboard it is a line of its own.
@@ -239,10 +267,22 @@ func (d *demo) show(age time.Duration) {
 	stats := d.world.Stats()
 	if d.options.Keys == nil {
 		sum := stats.Summary()
-		fmt.Fprintf(d.options.View, "%s  %3d calls, %d lost; now: %s\n", time.Now().Format(time.TimeOnly), sum.Placed, sum.Lost, strings.Join(d.nowAnswering(stats), ", "))
+		fmt.Fprintf(d.options.View, "%s  %3d calls, %d lost%s; now: %s\n", time.Now().Format(time.TimeOnly), sum.Placed, sum.Lost, cutWords(sum), strings.Join(d.nowAnswering(stats), ", "))
 		return
 	}
 	d.draw(stats, age)
+}
+
+// cutWords says how far the rescues are, once there was reason for one.
+func cutWords(sum town.Summary) string {
+	if sum.Cut == 0 {
+		return ""
+	}
+	words := fmt.Sprintf(", %d of %d cut calls go on elsewhere", sum.Rescued, sum.Cut)
+	if sum.Gap != nil {
+		words += fmt.Sprintf(" after %.0f ms", sum.Gap.P50)
+	}
+	return words
 }
 
 // recent is how far back "now" goes.
@@ -269,12 +309,23 @@ func (d *demo) nowAnswering(stats town.Stats) []string {
 	return out
 }
 
+// rescues is the picture's line about the calls that talked to the primary when it died.
+func (d *demo) rescues(sum town.Summary) string {
+	if sum.Cut == 0 {
+		return "no talking call was cut yet: press k"
+	}
+	return DemoSummary{sum}.rescues()
+}
+
 // draw paints the picture of a terminal: it goes back to where it began and paints over itself.
 func (d *demo) draw(stats town.Stats, age time.Duration) {
 	sum := stats.Summary()
 	verdicts := map[string]string{}
 	for _, e := range d.node.Status().Endpoints {
 		verdicts[e.Name] = e.Verdict
+		if e.Returning {
+			verdicts[e.Name] = "returning"
+		}
 	}
 	recently := map[string]int{}
 	for _, c := range stats.Calls {
@@ -285,7 +336,7 @@ func (d *demo) draw(stats town.Stats, age time.Duration) {
 	lines := []string{
 		fmt.Sprintf("nines demo   %s   console http://%s", age.Round(time.Second), d.node.Console()),
 		"",
-		fmt.Sprintf("  %-15s %-9s %9s   %s", "ROOM", "VERDICT", "ANSWERED", "NOW"),
+		fmt.Sprintf("  %-15s %-11s %9s   %s", "ROOM", "VERDICT", "ANSWERED", "NOW"),
 	}
 	for _, r := range stats.Rooms {
 		name := r.Name
@@ -296,11 +347,12 @@ func (d *demo) draw(stats town.Stats, age time.Duration) {
 		if !r.Alive {
 			state += " †"
 		}
-		lines = append(lines, fmt.Sprintf("  %-15s %-9s %9d   %s", name, state, sum.Answered[r.Name], strings.Repeat("█", min(recently[r.Name]*2, 40))))
+		lines = append(lines, fmt.Sprintf("  %-15s %-11s %9d   %s", name, state, sum.Answered[r.Name], strings.Repeat("█", min(recently[r.Name]*2, 40))))
 	}
 	during := sum.Setup["during"]
 	lines = append(lines, "",
-		fmt.Sprintf("  %d calls placed, %d LOST, %d talking to the primary when it died", sum.Placed, sum.Lost, sum.Cut),
+		fmt.Sprintf("  %d calls placed, %d LOST", sum.Placed, sum.Lost),
+		"  "+d.rescues(sum),
 		fmt.Sprintf("  set-up: median %.0f ms, longest %.0f ms; in the outage longest %.0f ms", sum.Setup["whole"].P50, sum.Setup["whole"].Max, during.Max),
 		fmt.Sprintf("  audio: %d packets received, %d changed", sum.Audio.Received, sum.Audio.Changed),
 		"", "  "+d.note, "", "  k kills the primary   r restores it   q quits        * partner   † dead")

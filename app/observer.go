@@ -1,6 +1,8 @@
 package app
 
 import (
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +13,8 @@ import (
 
 // tally is what the loops tell while calls are made. It is a mutex and some maps: a few hundred nanoseconds a call.
 type tally struct {
+	notices *noticeBoard
+
 	mu       sync.Mutex
 	routes   map[policy.RouteName]*routeTally
 	trunks   map[policy.TrunkName]*trunkTally
@@ -18,7 +22,14 @@ type tally struct {
 	probes   map[probeKey]uint64
 	rtt      map[health.EndpointName]time.Duration
 	setup    map[policy.Class]*console.Histogram
+	gaps     map[policy.Class]*console.Histogram
+	latest   []time.Duration // gaps, a ring of maxGaps; gapAt is where the next one goes
+	gapAt    int
+	lastGap  time.Duration
 }
+
+// maxGaps is how many gaps of rescues the status makes its median of.
+const maxGaps = 1000
 
 type routeTally struct {
 	class                      policy.Class
@@ -43,8 +54,9 @@ type probeKey struct {
 
 func newTally() *tally {
 	return &tally{
-		routes: map[policy.RouteName]*routeTally{}, trunks: map[policy.TrunkName]*trunkTally{}, attempts: map[attemptKey]uint64{},
-		probes: map[probeKey]uint64{}, rtt: map[health.EndpointName]time.Duration{}, setup: map[policy.Class]*console.Histogram{},
+		notices: &noticeBoard{},
+		routes:  map[policy.RouteName]*routeTally{}, trunks: map[policy.TrunkName]*trunkTally{}, attempts: map[attemptKey]uint64{},
+		probes: map[probeKey]uint64{}, rtt: map[health.EndpointName]time.Duration{}, setup: map[policy.Class]*console.Histogram{}, gaps: map[policy.Class]*console.Histogram{},
 	}
 }
 
@@ -82,12 +94,17 @@ func (t *tally) CallAnswered(route policy.RouteName, class policy.Class, _ polic
 	r.class = class
 	r.answered++
 	r.talking++
-	h := t.setup[class]
+	observe(t.setup, class, console.SetupBuckets, setup)
+}
+
+// observe puts a duration into a class's histogram.
+func observe(into map[policy.Class]*console.Histogram, class policy.Class, bounds []float64, d time.Duration) {
+	h := into[class]
 	if h == nil {
-		h = &console.Histogram{Bounds: console.SetupBuckets, Counts: make([]uint64, len(console.SetupBuckets)+1)}
-		t.setup[class] = h
+		h = &console.Histogram{Bounds: bounds, Counts: make([]uint64, len(bounds)+1)}
+		into[class] = h
 	}
-	s := setup.Seconds()
+	s := d.Seconds()
 	i := 0
 	for i < len(h.Bounds) && s > h.Bounds[i] {
 		i++
@@ -95,6 +112,40 @@ func (t *tally) CallAnswered(route policy.RouteName, class policy.Class, _ polic
 	h.Counts[i]++
 	h.Sum += s
 }
+
+// Rescued implements sip.Observer.
+func (t *tally) Rescued(_ policy.RouteName, class policy.Class, _ policy.EndpointName, gap time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	gap = max(gap, 0) // the new one may be heard before the lost one's last packet: early media
+	observe(t.gaps, class, console.GapBuckets, gap)
+	t.lastGap = gap
+	if len(t.latest) < maxGaps {
+		t.latest = append(t.latest, gap)
+		return
+	}
+	t.latest[t.gapAt] = gap
+	t.gapAt = (t.gapAt + 1) % maxGaps
+}
+
+// rescues says how long the gaps of rescues were.
+func (t *tally) rescues(into *console.RescueStatus) {
+	t.mu.Lock()
+	gaps, last := slices.Clone(t.latest), t.lastGap
+	t.mu.Unlock()
+	if len(gaps) == 0 {
+		return
+	}
+	slices.Sort(gaps)
+	into.LastGapMillis, into.GapP50Millis, into.GapP99Millis = millis(last), millis(quantile(gaps, .5)), millis(quantile(gaps, .99))
+}
+
+// quantile is the nearest rank of sorted durations: of few the 99th percentile is the greatest.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	return sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)]
+}
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // CallFailed implements sip.Observer.
 func (t *tally) CallFailed(route policy.RouteName, class policy.Class, code int) {
@@ -143,3 +194,6 @@ func (t *tally) Heard(trunk policy.TrunkName) {
 	t.trunk(trunk).seen = time.Now()
 	t.mu.Unlock()
 }
+
+// Noticed implements sip.Observer.
+func (t *tally) Noticed(n health.Notice) { t.notices.add(n) }

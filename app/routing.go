@@ -10,7 +10,7 @@ import (
 
 // routing translates a file into what package sip swaps at a reload.
 func routing(f *configs.File) sip.Routing {
-	r := sip.Routing{Name: f.Name, AnswerEmergency: f.UnknownSources == configs.AnswerEmergency, Health: healthConfig(f)}
+	r := sip.Routing{Name: f.Name, AnswerEmergency: f.UnknownSources == configs.AnswerEmergency, Health: healthConfig(f), MediaGap: f.Health.MediaGap}
 	for _, t := range f.Trunks {
 		r.Trunks = append(r.Trunks, sip.Trunk{
 			Trunk:     policy.Trunk{Name: policy.TrunkName(t.Name), Kind: trunkKind(t.Kind), Out: endpointNames(t.Out), GiveUp: t.GiveUp},
@@ -24,7 +24,7 @@ func routing(f *configs.File) sip.Routing {
 			Endpoint: policy.Endpoint{
 				Name: policy.EndpointName(e.Name), Partner: e.Partner, Calls: e.Calls, Reserve: e.Reserve, Follow3xx: e.Follow3xx,
 			},
-			URI: e.URI.Raw, Addresses: e.Addresses, MediaFrom: e.MediaFrom, Symmetric: e.Symmetric,
+			URI: e.URI.Raw, Addresses: e.Addresses, MediaFrom: e.MediaFrom, Symmetric: e.Symmetric, Queue: e.Answers == configs.Queue,
 		})
 	}
 	for _, rt := range f.Routes {
@@ -38,6 +38,7 @@ func route(r configs.Route) policy.Route {
 		Name: policy.RouteName(r.Name), Class: class(r.Class), Numbers: r.Numbers, Aid: r.Aid,
 		Patience: r.Patience, Progress: r.Progress, Ringing: r.Ringing, RingingToPartners: r.RingingToPartners,
 		Overlap: r.Overlap, Overflow: r.Overflow, EarlyMedia: r.EarlyMedia == configs.FirstEarlyMedia,
+		NoRescue: !r.Rescue, RescueBye: r.RescueBye == configs.SuspiciousRescueBye,
 	}
 	for _, t := range r.Trunks {
 		out.Trunks = append(out.Trunks, policy.TrunkName(t))
@@ -62,8 +63,13 @@ func healthConfig(f *configs.File) health.Config {
 		Every: h.Every, PartnersEvery: h.PartnersEvery, Timeout: h.Timeout, DownAfter: h.DownAfter, UpAfter: h.UpAfter, HoldDown: h.HoldDown,
 		FailBack: failBack(h.FailBack),
 	}
+	for _, r := range f.Routes {
+		if c.Patience == 0 || r.Patience < c.Patience {
+			c.Patience = r.Patience // a silence shorter than this is a slow endpoint, not a dead one
+		}
+	}
 	for _, e := range f.Endpoints {
-		c.Endpoints = append(c.Endpoints, health.Endpoint{Name: health.EndpointName(e.Name), Partner: e.Partner})
+		c.Endpoints = append(c.Endpoints, health.Endpoint{Name: health.EndpointName(e.Name), Partner: e.Partner, Queue: e.Answers == configs.Queue})
 	}
 	return c
 }

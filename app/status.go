@@ -55,6 +55,9 @@ func (n *Node) Status() console.Status {
 	n.tallied(&st, f)
 	st.Calls.Placed, st.Calls.Answered, st.Calls.Refused, st.Calls.Cleared = c.Calls, c.Answered, c.Rejected, c.Cancelled
 	st.Calls.Total, st.Calls.Talking = int(c.Active), int(c.Talking)
+	n.tally.rescues(&st.Rescues)
+	st.Rescues.Begun, st.Rescues.Rescued, st.Rescues.Kept, st.Rescues.LostTalking = c.Rescues, c.Rescued, c.Kept, c.LostTalking
+	st.Rescues.Running = max(int(c.Rescuing), 0)
 	st.Calls.Ringing = max(int(c.Active-c.Talking), 0)
 	if c.NoPorts > 0 {
 		st.Notices = append(st.Notices, fmt.Sprintf("%d times there was no media port for a call, and its audio went past us: widen media.ports", c.NoPorts))
@@ -86,16 +89,24 @@ func (n *Node) endpoints(ctx context.Context, st *console.Status, f *configs.Fil
 	if all, err := n.sip.Explain(ctx); err == nil {
 		for _, e := range all {
 			said[string(e.Endpoint)] = e
-			if e.Self != "" && len(st.Notices) == 0 {
-				st.Notices = append(st.Notices, e.Self)
-			}
+		}
+		if len(all) > 0 && all[0].Self != "" {
+			st.Notices = append(st.Notices, all[0].Self)
 		}
 	}
+	st.Notices = append(st.Notices, n.memory.words()...)
+	st.Notices = append(st.Notices, n.tally.notices.words(time.Now())...)
 	for _, e := range f.Endpoints {
 		x := said[e.Name]
 		es := console.EndpointStatus{
 			Name: e.Name, URI: e.URI.String(), Partner: e.Partner, Verdict: x.Verdict.String(), Since: x.Since, Explanation: x.Words(),
 			WhatBringsBack: x.BringsBack, NextProbe: x.NextProbe, Calls: n.sip.Used(policy.EndpointName(e.Name)), Limit: e.Calls, Busy: x.BusyUntil != nil,
+		}
+		es.Returning, es.ResponseMillis, es.LongRunMillis = x.Returning, x.Response, x.LongRun
+		for _, c := range x.Calls {
+			es.RecentCalls = append(es.RecentCalls, console.CallWindow{
+				Class: c.Class, Number: c.Number, From: c.From, To: c.To, Calls: c.Calls, Outcomes: c.Counts, Fails: c.Fails,
+			})
 		}
 		if x.Evidence != "" {
 			es.Evidence = []string{x.Evidence}
@@ -105,7 +116,8 @@ func (n *Node) endpoints(ctx context.Context, st *console.Status, f *configs.Fil
 		}
 		if x.Hold != nil {
 			es.Held = true
-			es.Hold = &console.HoldStatus{By: x.Hold.By, Why: x.Hold.Why, Until: x.Hold.Until}
+			h := holdStatus(*x.Hold)
+			es.Hold = &h
 		}
 		st.Endpoints = append(st.Endpoints, es)
 	}
@@ -153,6 +165,9 @@ func (n *Node) scrape(s console.Scrape) {
 	}
 	for class, h := range t.setup {
 		s.Histogram(console.SetupDelay, *h, className(class))
+	}
+	for class, h := range t.gaps {
+		s.Histogram(console.RescueGap, *h, className(class))
 	}
 }
 

@@ -57,6 +57,24 @@ type (
 		Side Side
 		Why  string
 	}
+	// Check sends an in-dialog OPTIONS to the endpoint that talks; the driver says Checked, whatever becomes of it. One is out at a time.
+	Check struct{}
+	// Rescuing says that the endpoint that talks is lost and somebody else is being asked; the caller hears what the route says. It is said once for each
+	// loss. Witnesses are the sentences that speak for it, with their times.
+	Rescuing struct {
+		Lost      AttemptID
+		Witnesses []string
+	}
+	// Kept says that the endpoint came back before anybody else had answered: it keeps the call, the rescue is off.
+	Kept struct{ Attempt AttemptID }
+	// Replace puts this attempt in the place of the lost endpoint: the relay is aimed at it, and the caller is re-INVITEd if codec, direction, crypto,
+	// payload numbers or ptime must change (R21).
+	Replace struct{ Attempt AttemptID }
+	// Abandon ends the leg of an endpoint that was lost: BYE, for what it is worth, unless its own BYE has come before. That one touches nothing.
+	Abandon struct {
+		Attempt AttemptID
+		Why     string
+	}
 	// Note puts a sentence into the call's record.
 	Note struct{ Text string }
 	// Over says that the call has ended and everything asked is stopped, discarded or hung up. The driver forgets the call when its transactions are done.
@@ -74,5 +92,10 @@ func (Aim) action()      {}
 func (Answer) action()   {}
 func (Reject) action()   {}
 func (HangUp) action()   {}
+func (Check) action()    {}
+func (Rescuing) action() {}
+func (Kept) action()     {}
+func (Replace) action()  {}
+func (Abandon) action()  {}
 func (Note) action()     {}
 func (Over) action()     {}

@@ -1,18 +1,23 @@
 package call
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // answered binds the first usable answer to the caller. Everything else that answers is discarded.
 func (c *Call) answered(ev Answered) {
 	a := c.find(ev.Attempt)
 	switch {
+	case a == nil && ev.Attempt <= c.Last:
+		c.do(Discard{Attempt: ev.Attempt, Why: "the attempt was over"})
 	case a == nil:
 		c.do(Discard{Attempt: ev.Attempt, Why: "no such attempt"})
 	case a.State == StateWon:
 		// Its 200 was reported already; the leg acknowledges what repeats.
-	case c.Phase != PhaseAsking || a.State == StateEnded:
+	case c.Phase != PhaseAsking && c.Phase != PhaseRescuing || a.State == StateEnded:
 		a.State = StateEnded
-		c.do(Discard{Attempt: a.ID, Why: c.tooLate()})
+		c.do(Discard{Attempt: a.ID, Why: c.tooLate(a)})
 	case !ev.Usable:
 		c.unusable(a)
 	default:
@@ -21,13 +26,17 @@ func (c *Call) answered(ev Answered) {
 }
 
 // tooLate says in words why an answer is not wanted any more.
-func (c *Call) tooLate() string {
+func (c *Call) tooLate(a *Attempt) string {
 	switch c.Phase {
 	case PhaseOver:
 		return "too late: " + c.Why
 	case PhaseAnswered, PhaseTalking:
-		return fmt.Sprintf("%s answered first", c.name(c.find(c.Winner)))
-	case PhasePlanning, PhaseAsking:
+		winner := c.find(c.Winner)
+		if winner.Was != "" && a.Was == "" {
+			return fmt.Sprintf("%s came back and kept the call", c.name(winner))
+		}
+		return fmt.Sprintf("%s answered first", c.name(winner))
+	case PhasePlanning, PhaseAsking, PhaseRescuing:
 		return "the attempt was over"
 	}
 	return "the attempt was over"
@@ -46,6 +55,10 @@ func (c *Call) unusable(a *Attempt) {
 
 // win joins caller and callee. Media first, so that not a word is lost; then the caller; then the rest.
 func (c *Call) win(a *Attempt) {
+	if c.Phase == PhaseRescuing {
+		c.replace(a)
+		return
+	}
 	a.State = StateWon
 	c.Winner = a.ID
 	c.Phase = PhaseAnswered
@@ -71,39 +84,29 @@ func (c *Call) neverAcked() {
 	}
 }
 
-// hungUp passes one side's BYE on to the other. A caller may say BYE before its ACK has reached us, and while it still rings (RFC 3261 §15).
-func (c *Call) hungUp(ev HungUp) {
-	switch c.Phase {
-	case PhaseAnswered, PhaseTalking:
-		other, why := Callee, "the caller hung up"
-		if ev.Side == Callee {
-			other, why = Caller, "the callee hung up"
-		}
-		c.do(HangUp{Side: other, Why: why})
-		c.over(why)
-	case PhasePlanning, PhaseAsking:
-		if ev.Side == Caller {
-			c.cancelled()
-		}
-	case PhaseOver:
-		// A BYE that crosses ours.
+// lost ends a call whose one side is gone. That side gets a BYE too, in case it still listens. A callee that is gone is no end where others can
+// be asked.
+func (c *Call) lost(now time.Time, ev Lost) {
+	switch {
+	case c.Phase == PhaseRescuing && ev.Side == Caller:
+		why := "the caller is gone"
+		c.do(HangUp{Side: Caller, Why: why})
+		c.leaveLost(why)
+	case c.watched() && ev.Side == Callee:
+		c.legGone(now)
+	case c.Phase != PhaseAnswered && c.Phase != PhaseTalking:
+		// Nobody talks, or the loss is known.
+	case ev.Side == Callee:
+		c.hangUpBoth("the callee is gone")
+	default:
+		c.hangUpBoth("the caller is gone")
 	}
-}
-
-// lost ends a call whose one side is gone. That side gets a BYE too, in case it still listens.
-func (c *Call) lost(ev Lost) {
-	if c.Phase != PhaseAnswered && c.Phase != PhaseTalking {
-		return
-	}
-	why := "the caller is gone"
-	if ev.Side == Callee {
-		why = "the callee is gone"
-	}
-	c.hangUpBoth(why)
 }
 
 func (c *Call) hangUpBoth(why string) {
 	c.do(HangUp{Side: Caller, Why: why})
-	c.do(HangUp{Side: Callee, Why: why})
+	if c.Watch.LeftAt.IsZero() { // who has said BYE gets none
+		c.do(HangUp{Side: Callee, Why: why})
+	}
 	c.over(why)
 }

@@ -21,13 +21,15 @@ const (
 // Attempt is one INVITE to one endpoint. An endpoint that was full was not asked and leaves no attempt behind.
 type Attempt struct {
 	ID      AttemptID
-	Step    int    // index into Plan.Steps
-	Target  string `json:",omitempty"` // a contact of a followed redirect; else the endpoint's own URI
+	Step    int                 // index into Plan.Steps; -1: it is of an earlier plan
+	Was     policy.EndpointName `json:",omitempty"` // its endpoint, if it is of an earlier plan
+	Target  string              `json:",omitempty"` // a contact of a followed redirect; else the endpoint's own URI
 	State   State
 	Heard   bool      `json:",omitempty"` // it has sent a 1xx and has not died since
 	Silent  bool      `json:",omitempty"` // it has gone silent and given its reason
 	RungOwn bool      `json:",omitempty"` // it has rung long enough for the next own room
 	RungOut bool      `json:",omitempty"` // it has rung long enough for a partner
+	AsWell  bool      `json:",omitempty"` // it is on trial and has had its time: others are asked as well (R17)
 	AskedAt time.Time // when the INVITE was due to leave
 	RangAt  time.Time `json:",omitzero"` // when it began to ring
 }
@@ -39,7 +41,7 @@ func (a *Attempt) counts() bool {
 
 // hopeful says whether the attempt may still turn out well without anybody else being asked.
 func (a *Attempt) hopeful() bool {
-	return a.State == StateRinging || a.State == StateAsked && !a.Silent
+	return !a.AsWell && (a.State == StateRinging || a.State == StateAsked && !a.Silent)
 }
 
 // find returns an attempt by number, or nil.
@@ -77,6 +79,9 @@ func (c *Call) step(a *Attempt) *policy.Step {
 }
 
 func (c *Call) name(a *Attempt) policy.EndpointName {
+	if a.Was != "" {
+		return a.Was
+	}
 	return c.step(a).Endpoint
 }
 
@@ -109,11 +114,22 @@ func (c *Call) rungOwnAt(a *Attempt) time.Time {
 
 // rungOutAt says when an attempt has rung long enough for a partner. Zero: never, or passed.
 func (c *Call) rungOutAt(a *Attempt) time.Time {
+	if a.State != StateRinging || a.RungOut {
+		return time.Time{}
+	}
 	limit := c.ringLimit(a)
-	if a.State != StateRinging || a.RungOut || limit <= 0 {
+	if limit <= 0 {
 		return time.Time{}
 	}
 	return a.RangAt.Add(limit)
+}
+
+// asWellAt says when an endpoint on trial has had its time, whatever it says (R17). Zero: it is on no trial, or has had it.
+func (c *Call) asWellAt(a *Attempt) time.Time {
+	if a.AsWell || a.State != StateAsked && a.State != StateRinging || c.step(a).AsWell <= 0 {
+		return time.Time{}
+	}
+	return a.AskedAt.Add(c.step(a).AsWell)
 }
 
 // ringLimit is how long an attempt rings before a partner may be asked as well; 0 means for ever.

@@ -47,10 +47,53 @@
 //
 // The code is policy's, except 487. An event is judged before the deadlines that came due with it, so whatever speaks for the caller wins.
 //
+// # A talking call
+//
+// Where the plan says Rescue, a call that talks looks for the loss of its endpoint (R20). Three witnesses are heard:
+//
+//   - (a) its media has stopped: [Hushed], until [Voiced]. It doesn't matter whether there ever was a packet.
+//   - (b) its signalling is dead: two Checks in a row are, sent a second apart, or 200 ms where ICMP answered the first and its media port sent ICMP too.
+//   - (c) its verdict is down or its connection was reset: [Condemned].
+//
+// It is lost on (a) with (b) or (c). An endpoint that SDP tells not to send ([Muted]) is lost on (b) with (c), when both have spoken for ten seconds.
+// No one witness is enough, and media goes before signalling: a packet takes back (a) and (b), and what is in doubt is in doubt from the beginning.
+// Nobody is lost before the caller's ACK.
+//
+// A Check is sent at once when (a) arises, or when a muted endpoint is condemned; without doubt there is none. A dead one is followed after a second,
+// a living one after five, for as long as the doubt lasts; one whose outcome never comes, after five. ICMP that comes after mere silence is a reason
+// to check at once. One Check is out at a time, and one that was sent before the doubt arose tells nothing.
+//
+// While we could not see ([Voided]) nothing is witnessed: dead Checks and verdicts of before its end don't count, silence that lasts is doubted anew.
+//
+// A BYE ends the call, unless it is suspicious and the plan says RescueBye (R23). Then the caller's BYE is withheld for 700 ms: a condemnation in this time
+// is the loss of the endpoint; its withdrawal, a BYE without suspicion or the end of the time is an honest end. What the dialog and the media tell
+// meanwhile says nothing, because 481 and stragglers follow every BYE.
+//
+// # The rescue
+//
+// The caller's dialog stays and nothing is sent on it: no 18x, no answer, no refusal (R21). A plan is asked for and its ladder is climbed as in the set-up,
+// with the same patience, partners and three attempts. The lost endpoint is asked like any other. The first usable answer takes its place, the lost
+// one is abandoned, the others are told to stop. An attempt that was told to stop in this rescue may still win, in a later round too; one that was told
+// so before the loss, or by a rescue that is over, does not.
+//
+// When all have refused, or the set-up would have been given up, the round has failed: after a pause of 1, 2 and then always 5 seconds a fresh plan is
+// asked for, for as long as the caller stays; who waits its turn at a full endpoint pauses half a second only. What rings is never given up. Routine calls go the same way: whom they may ask is their plan's matter.
+// A plan that does not come within a second is asked for again.
+//
+// The lost endpoint keeps the call if it sends again before anybody has answered; a muted one, which is checked every five seconds, if it answers. Once
+// it has said BYE it can't; that BYE touches nothing else. The rescue ends with its caller too, and then LostTalking says that the caller must be called
+// back; so it does when the caller leaves silence and a first dead Check behind. After a rescue everything starts again with the new endpoint.
+//
 // # The driver's contract
 //
 // Do the actions in order before the next Step. Report each attempt's 100, first 2xx and final refusal once, and each 18x. After [Over] the call
 // wants nothing, but it may still be told of late answers, and it returns a [Discard] for each.
+//
+// Testimony is about the endpoint that is bound to the caller, which is the lost one during a rescue. From [Answer] and from [Replace] on the driver says
+// what holds of the new one: Muted and Condemned if they are so, Hushed when its media does not come. It says Hushed once for each silence, and Voiced
+// when a packet comes after it; of a muted endpoint it says Voiced when packets came while a Check was out, before its outcome. A connection that was
+// reset condemns only until the endpoint has been heard again: the driver withdraws it. An attempt that was stopped with Elsewhere will not be used
+// again; any other one must stay usable until its final response, or until Kept, Replace or Over.
 package call
 
 import (
@@ -75,6 +118,7 @@ const (
 	PhaseAnswered              // the caller has our 200, we don't have its ACK
 	PhaseTalking               // confirmed
 	PhaseOver                  // ended
+	PhaseRescuing              // its endpoint is lost, others are asked
 )
 
 // Call is the fate of one call. It is plain data: encoding/json writes it down and reads it back, and the copy goes on where the first one stood.
@@ -98,6 +142,10 @@ type Call struct {
 	MuteAt   time.Time `json:",omitzero"`  // since when nobody who counts has sent anything; zero while somebody has
 	RingAt   time.Time `json:",omitzero"`  // when the caller last got an 18x that said ringing
 	Why      string    `json:",omitempty"` // why it is over
+
+	Watch       Watch  `json:",omitzero"`  // what speaks for the loss of the endpoint that talks
+	Rescue      Rescue `json:",omitzero"`  // how far the search for another has come
+	LostTalking bool   `json:",omitempty"` // it ended while nobody talked to the caller any more: for the call-back list (R34)
 
 	out []Action // what the current Step returns; the memory is kept for the next one
 }
@@ -137,36 +185,70 @@ func (c *Call) Step(now time.Time, ev Event) []Action {
 	case NeverAcked:
 		c.neverAcked()
 	case HungUp:
-		c.hungUp(ev)
+		c.hungUp(now, ev)
 	case Lost:
-		c.lost(ev)
+		c.lost(now, ev)
+	case Hushed:
+		c.hushed(now, ev)
+	case Voiced:
+		c.voiced(now)
+	case Muted:
+		c.muted(now, ev)
+	case Checked:
+		c.checked(now, ev)
+	case Condemned:
+		c.condemned(now, ev)
+	case Voided:
+		c.voided(ev)
 	case Tick:
 		// Nothing happened but time: the deadlines are judged below.
 	}
-	if c.Phase == PhaseAsking {
+	switch c.Phase {
+	case PhaseAsking:
 		c.climb(now)
+	case PhaseAnswered, PhaseTalking:
+		c.watch(now)
+	case PhaseRescuing:
+		c.search(now)
+	case PhasePlanning, PhaseOver:
+		// No deadline.
 	}
 	return c.out
 }
 
 // Wake says when the call wants a [Tick] if nothing else happens before. Zero: nothing to wait for.
 func (c *Call) Wake() time.Time {
-	if c.Phase != PhaseAsking {
+	switch c.Phase {
+	case PhaseAsking:
+		return c.climbAt()
+	case PhaseAnswered, PhaseTalking:
+		return c.watchAt()
+	case PhaseRescuing:
+		return c.searchAt()
+	case PhasePlanning, PhaseOver:
 		return time.Time{}
 	}
+	return time.Time{}
+}
+
+// climbAt says when the ladder has something to do.
+func (c *Call) climbAt() time.Time {
 	var w waker
 	for i := range c.Attempts {
 		a := &c.Attempts[i]
 		w.at(c.silentAt(a))
 		w.at(c.rungOwnAt(a))
 		w.at(c.rungOutAt(a))
+		w.at(c.asWellAt(a))
 	}
 	for i := range c.Turns {
 		w.at(c.Turns[i].NotBefore)
 	}
 	w.at(c.giveUpAt())
 	w.at(c.muteAt())
-	w.at(c.ringAgainAt())
+	if c.Phase == PhaseAsking {
+		w.at(c.ringAgainAt())
+	}
 	return w.next
 }
 

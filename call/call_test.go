@@ -76,6 +76,44 @@ func TestTalkingCallFitsItsSlot(t *testing.T) {
 	}
 }
 
+// TestRescueFitsItsSlot: a call does not outgrow its slot when its rescue goes round for an hour and nobody ever says a word.
+func TestRescueFitsItsSlot(t *testing.T) {
+	c := talkingCall()
+	c.Step(epoch, Condemned{On: true, Why: "down since 03:12:04: 3 probes missed"})
+	c.Step(epoch, Hushed{Since: epoch, ICMP: true})
+	most := 0
+	for now := epoch; now.Before(epoch.Add(time.Hour)); now = c.Wake() {
+		wants := false
+		for _, a := range c.Step(now, Tick{}) {
+			_, isNeed := a.(NeedPlan)
+			wants = wants || isNeed
+		}
+		if wants {
+			c.Step(now, Planned{Plan: rescuePlan()})
+		}
+		raw, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(raw) > 3000 {
+			t.Fatalf("after %s a call in rescue takes %d bytes, want 3000 at most:\n%s", now.Sub(epoch), len(raw), raw)
+		}
+		stopped := 0
+		for i := range c.Attempts {
+			if c.Attempts[i].State == StateStopped {
+				stopped++
+			}
+		}
+		most = max(most, stopped)
+	}
+	if c.Phase != PhaseRescuing || c.Rescue.Round < 100 {
+		t.Errorf("after an hour: got round %d in phase %d, want more than 100 rounds of a rescue", c.Rescue.Round, c.Phase)
+	}
+	if most < maxStopped {
+		t.Errorf("the late answers of %d attempts were hoped for, want %d", most, maxStopped)
+	}
+}
+
 // TestWakeIsZeroWithoutAnythingToWaitFor: a call that has no plan, talks or is over costs its driver no timer.
 func TestWakeIsZeroWithoutAnythingToWaitFor(t *testing.T) {
 	c := New(Params{})
@@ -98,6 +136,33 @@ func TestWakeIsZeroWithoutAnythingToWaitFor(t *testing.T) {
 	}
 }
 
+// TestTalkingCallCostsNoTimer: a call that may be rescued costs its driver a timer only while its endpoint is in doubt.
+func TestTalkingCallCostsNoTimer(t *testing.T) {
+	c := talkingCall()
+	for _, step := range []struct {
+		sentence string
+		ev       Event
+		waits    bool
+	}{
+		{"it talks", Tick{}, false},
+		{"its verdict is down", Condemned{On: true}, false},
+		{"and is not", Condemned{}, false},
+		{"its media has stopped", Hushed{Since: epoch}, true},
+		{"it is checked, and lives: to be checked again", Checked{}, true},
+		{"it sends again", Voiced{}, false},
+		{"it is muted", Muted{On: true}, false},
+		{"muted and condemned", Condemned{On: true}, true},
+		{"it may send again", Muted{}, false},
+		{"and its media has stopped: a rescue", Hushed{Since: epoch}, true},
+		{"the caller hangs up", HungUp{Side: Caller}, false},
+	} {
+		c.Step(epoch, step.ev)
+		if waits := !c.Wake().IsZero(); waits != step.waits {
+			t.Errorf("%s: got a wake %v, want %v", step.sentence, waits, step.waits)
+		}
+	}
+}
+
 // countyPlan is a plan as a county has it: two rooms, two partners.
 func countyPlan() policy.Plan {
 	return policy.Plan{
@@ -109,6 +174,50 @@ func countyPlan() policy.Plan {
 			{Endpoint: "staffordshire", Partner: true, Patience: time.Second, Why: "up"},
 		},
 	}
+}
+
+// rescuePlan is the plan of a county whose calls are rescued.
+func rescuePlan() policy.Plan {
+	plan := countyPlan()
+	plan.Rescue, plan.RescueBye = true, true
+	return plan
+}
+
+// talkingCall talks to the control room.
+func talkingCall() *Call {
+	c := New(Params{})
+	c.Step(epoch, Planned{Plan: rescuePlan()})
+	c.Step(epoch, Answered{Attempt: 1, Usable: true})
+	c.Step(epoch, Confirmed{})
+	return c
+}
+
+// BenchmarkPause is what a pause of an endpoint's media costs a talking call: a doubt, a Check, its outcome, a packet.
+func BenchmarkPause(b *testing.B) {
+	b.ReportAllocs()
+	c := talkingCall()
+	for b.Loop() {
+		for _, ev := range [...]Event{hushedEvent, checkedEvent, voicedEvent} {
+			c.Step(epoch, ev)
+			c.Wake()
+		}
+	}
+	if c.Phase != PhaseTalking {
+		b.Fatalf("the call does not talk: %+v", c)
+	}
+}
+
+// Boxed once, so that the benchmark counts what a step allocates.
+var (
+	hushedEvent  Event = Hushed{Since: epoch}
+	checkedEvent Event = Checked{}
+	voicedEvent  Event = Voiced{}
+)
+
+// BenchmarkRescue is a call from its plan over the death of its endpoint to its end.
+func BenchmarkRescue(b *testing.B) {
+	benchmark(b, Planned{Plan: rescuePlan()}, Answered{Attempt: 1, Usable: true}, Confirmed{}, Condemned{On: true, Why: "down"}, Hushed{Since: epoch},
+		Planned{Plan: rescuePlan()}, Trying{Attempt: 2}, Answered{Attempt: 2, Usable: true}, HungUp{Side: Callee, Attempt: 1}, HungUp{Side: Caller})
 }
 
 // BenchmarkGoodDay is a call from its plan to its end, with a look at Wake after each step as a driver takes it.

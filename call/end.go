@@ -75,7 +75,7 @@ func (c *Call) cancelled() {
 	switch c.Phase {
 	case PhasePlanning, PhaseAsking:
 		c.reject(487, "Request Terminated", "the caller cancelled")
-	case PhaseAnswered, PhaseTalking, PhaseOver:
+	case PhaseAnswered, PhaseTalking, PhaseRescuing, PhaseOver:
 		// It crossed our final response.
 	}
 }
@@ -92,5 +92,6 @@ func (c *Call) over(why string) {
 	c.Phase = PhaseOver
 	c.Why = why
 	c.Turns, c.Reasons = nil, nil
+	c.Watch, c.Rescue = Watch{}, Rescue{}
 	c.do(Over{Why: why})
 }

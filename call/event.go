@@ -1,6 +1,10 @@
 package call
 
-import "nines/policy"
+import (
+	"time"
+
+	"nines/policy"
+)
 
 // AttemptID numbers a call's attempts from 1 in the order they were asked.
 type AttemptID int
@@ -62,9 +66,43 @@ type (
 	// NeverAcked says that the caller did not ACK our 2xx within 64·T1.
 	NeverAcked struct{}
 	// HungUp is a BYE from one side of a talking call; the driver has answered it.
-	HungUp struct{ Side Side }
-	// Lost says that one side of a talking call is gone without a BYE (R44: the caller's leg; a refused ACK or session).
+	HungUp struct {
+		Side Side
+		// Attempt is whose BYE it is, where Side is Callee; 0 means whoever is bound to the caller. From anybody else it touches nothing.
+		Attempt AttemptID
+		// Suspicious says that the BYE may come from a dying endpoint and that the driver probes it (R23). It counts only where Side is Callee and the
+		// plan says RescueBye: then the caller's BYE is withheld until Condemned, or until this event comes again and is not suspicious.
+		Suspicious bool
+	}
+	// Lost says that one side of a talking call is gone without a BYE (R44: the caller's leg; a refused ACK or session). A callee that is gone is no
+	// end where the plan says Rescue: it is one dead request in its dialog, and R20 wants a second witness.
 	Lost struct{ Side Side }
+	// Hushed says that the media of the endpoint that talks has stopped (R20 a): no packet since Since although SDP lets it send and packets still
+	// arrive from somebody else, or an ICMP error came back from its media port. The driver says it again when ICMP comes after mere silence.
+	Hushed struct {
+		Since time.Time // its last packet; zero if there never was one
+		ICMP  bool
+	}
+	// Voiced says that a packet of the endpoint that talks has come again, after Hushed or while Muted; it is said before the Checked of the Check that
+	// was out when the packet came.
+	Voiced struct{}
+	// Muted says whether SDP tells the endpoint that talks not to send (hold, recvonly, inactive, 0.0.0.0): then its silence is no witness.
+	Muted struct{ On bool }
+	// Checked is what became of a Check: an in-dialog OPTIONS to the endpoint that talks (R20 b). Dead is silence, 408 or 481 from an endpoint that is known
+	// to answer such OPTIONS with 2xx, or an ICMP error; every other response is life.
+	Checked struct {
+		Dead bool
+		ICMP bool
+		Why  string // "silent for 1s", "481", "its port is closed (ICMP)"
+	}
+	// Condemned says that the verdict about the endpoint that talks is down, or that its connection was reset (R20 c). On false: it is no longer so.
+	Condemned struct {
+		On  bool
+		Why string
+	}
+	// Voided says that we ourselves were late or cut off: no witness of before Until counts (R13). It is said before whatever came in meanwhile. Where
+	// a condemnation still holds after Until the driver says it again; silence that lasts is dated anew by the call.
+	Voided struct{ Until time.Time }
 	// Tick says that Wake has come.
 	Tick struct{}
 )
@@ -94,4 +132,10 @@ func (Confirmed) event()   {}
 func (NeverAcked) event()  {}
 func (HungUp) event()      {}
 func (Lost) event()        {}
+func (Hushed) event()      {}
+func (Voiced) event()      {}
+func (Muted) event()       {}
+func (Checked) event()     {}
+func (Condemned) event()   {}
+func (Voided) event()      {}
 func (Tick) event()        {}

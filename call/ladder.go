@@ -44,17 +44,31 @@ const (
 	WantPartner             // ringing has lasted long enough for a partner
 )
 
-// planned starts the asking.
+// planned starts the asking, or begins a round of a rescue.
 func (c *Call) planned(now time.Time, ev Planned) {
-	if c.Phase != PhasePlanning {
-		return
+	switch c.Phase {
+	case PhasePlanning:
+		why := "first in the plan"
+		if len(ev.Plan.Steps) > 0 && ev.Plan.Steps[0].Why != "" {
+			why = ev.Plan.Steps[0].Why
+		}
+		c.Phase = PhaseAsking
+		c.Attempts = make([]Attempt, 0, len(ev.Plan.Steps))
+		c.carryOut(now, ev.Plan, Reason{Why: why})
+	case PhaseRescuing:
+		c.again(now, ev.Plan)
+	case PhaseAsking, PhaseAnswered, PhaseTalking, PhaseOver:
+		// Nobody wants a plan.
 	}
-	c.Plan = ev.Plan
+}
+
+// carryOut asks the first in a plan.
+func (c *Call) carryOut(now time.Time, plan policy.Plan, r Reason) {
+	c.Plan = plan
 	c.fillPlan()
 	if c.Plan.Class == policy.Emergency {
 		c.Class = policy.Emergency
 	}
-	c.Phase = PhaseAsking
 	if len(c.Plan.Steps) == 0 {
 		return // climb finds that nobody is left
 	}
@@ -62,12 +76,7 @@ func (c *Call) planned(now time.Time, ev Planned) {
 	for i := range c.Turns {
 		c.Turns[i].Step = i
 	}
-	c.Attempts = make([]Attempt, 0, len(c.Plan.Steps))
-	why := c.Plan.Steps[0].Why
-	if why == "" {
-		why = "first in the plan"
-	}
-	c.ask(now, 0, Reason{Why: why})
+	c.ask(now, 0, r)
 }
 
 // fillPlan gives a plan the delays without which a ladder would stand still. A step's patience is filled in where it is read: the steps may be
@@ -86,7 +95,7 @@ func (c *Call) climb(now time.Time) {
 	c.pass(now)
 	c.listen(now)
 	if why := c.spent(now); why != "" {
-		c.giveUp(why)
+		c.inVain(now, why)
 		return
 	}
 	for c.askNext(now) {
@@ -94,10 +103,24 @@ func (c *Call) climb(now time.Time) {
 	c.dropReasons()
 	c.listen(now) // an ask may have stopped something that rang
 	if why := c.exhausted(); why != "" {
-		c.giveUp(why)
+		c.inVain(now, why)
 		return
 	}
 	c.ringAgain(now)
+}
+
+// climbs says whether a ladder is being climbed, in the set-up or in a round of a rescue.
+func (c *Call) climbs() bool {
+	return c.Phase == PhaseAsking || c.Phase == PhaseRescuing && c.Rescue.PlanAt.IsZero()
+}
+
+// inVain ends a ladder that has led nowhere: the call is given up, unless its caller has talked to somebody already.
+func (c *Call) inVain(now time.Time, why string) {
+	if c.Phase == PhaseRescuing {
+		c.endRound(now, why)
+		return
+	}
+	c.giveUp(why)
 }
 
 // pass turns deadlines that have come into reasons.
@@ -107,6 +130,10 @@ func (c *Call) pass(now time.Time) {
 		if due(now, c.silentAt(a)) {
 			a.Silent = true
 			c.because(WantAny, 408, c.silence(a))
+		}
+		if due(now, c.asWellAt(a)) {
+			a.AsWell = true
+			c.because(WantAny, 408, fmt.Sprintf("%s is on trial and has not answered for %s", c.name(a), c.step(a).AsWell))
 		}
 		if due(now, c.rungOwnAt(a)) {
 			a.RungOwn = true
@@ -204,6 +231,9 @@ func (c *Call) holdsPartners() *Attempt {
 	rungLong := false
 	for i := range c.Attempts {
 		a := &c.Attempts[i]
+		if !a.counts() {
+			continue
+		}
 		partner := c.step(a).Partner
 		rungOut := a.State == StateRinging && a.RungOut
 		switch {

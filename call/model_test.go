@@ -513,7 +513,7 @@ func (m *model) checkResume(ev Event, a Resume) {
 		if !x.stopped || x.over {
 			m.t.Fatalf("attempt %d resumed although stopped %v, over %v", a.Attempt, x.stopped, x.over)
 		}
-		x.stopped, x.heard, x.silent = false, true, true
+		x.stopped, x.heard, x.silent, x.ringing = false, true, true, false // if it rings, it says so next
 	})
 	for _, x := range m.attempts {
 		if x.counts() {

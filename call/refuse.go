@@ -112,7 +112,7 @@ func (c *Call) died(ev Died) {
 // woke lets an attempt count again that was told to stop and comes to life when nobody else is hoped for.
 func (c *Call) woke(ev Woke) {
 	a := c.find(ev.Attempt)
-	if a == nil || a.State != StateStopped || c.Phase != PhaseAsking || c.Closed || c.hope() {
+	if a == nil || a.State != StateStopped || !c.climbs() || a.Was != "" || c.Closed || c.hope() {
 		return
 	}
 	why := fmt.Sprintf("%s wakes and nobody else is hoped for", c.name(a))

@@ -26,6 +26,8 @@ func (c *Call) rang(now time.Time, ev Rang) {
 		a.Silent, a.RungOwn, a.RungOut = false, false, false
 	}
 	switch {
+	case c.Phase == PhaseRescuing:
+		return // the caller has been answered: a 1xx means nothing to it
 	case ev.SDP && c.Plan.EarlyMedia && c.Heard == 0:
 		c.Heard = a.ID
 		c.do(Early{Attempt: a.ID})
@@ -82,7 +84,7 @@ func (c *Call) ringAgainAt() time.Time {
 
 // ringAgain tells the caller that it still rings.
 func (c *Call) ringAgain(now time.Time) {
-	if due(now, c.ringAgainAt()) {
+	if c.Phase == PhaseAsking && due(now, c.ringAgainAt()) {
 		c.Rung, c.RingAt = true, now
 		c.do(Ring{})
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,7 +25,8 @@ var epoch = time.Date(2026, time.November, 5, 3, 0, 0, 0, time.UTC)
 // TestTranscripts plays the stories in testdata: what happens to a call, and indented below it what the call wants done and when it wakes.
 //
 // A file begins with its title. Then come settings ("call: routine", "plan: give-up=5s ringing=2s no-overlap early-media", "ask: name partner
-// patience=300ms follow-3xx") and events, each with the time since the story began. "again:" begins a variation with the same settings.
+// patience=300ms follow-3xx") and events, each with the time since the story began. "again:" begins a variation with the same settings, "new-plan:"
+// a plan without steps; "down:" moves an endpoint to the end of the plans that follow in this variation.
 // Each story is played twice: once straight through, and once with a call that is written down and read back before every event.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -86,6 +88,7 @@ func play(t *testing.T, story string, between func(*Call) *Call) string {
 type stage struct {
 	class policy.Class
 	plan  policy.Plan
+	down  policy.EndpointName
 	call  *Call
 	out   strings.Builder
 }
@@ -104,7 +107,13 @@ func (s *stage) line(line string, between func(*Call) *Call) error {
 	case "ask:":
 		return s.asks(rest)
 	case "again:":
-		s.call = nil
+		s.call, s.down = nil, ""
+		return nil
+	case "down:":
+		s.down = policy.EndpointName(rest)
+		return nil
+	case "new-plan:":
+		s.plan.Steps = nil
 		return nil
 	}
 	at, err := time.ParseDuration(word)
@@ -149,6 +158,10 @@ func (s *stage) planIs(words string) (err error) {
 			s.plan.Overlap = false
 		case "early-media":
 			s.plan.EarlyMedia = true
+		case "rescue":
+			s.plan.Rescue = true
+		case "rescue-bye":
+			s.plan.RescueBye = true
 		default:
 			return fmt.Errorf("plan has no %q", key)
 		}
@@ -194,6 +207,9 @@ func (s *stage) event(at time.Duration, words string, between func(*Call) *Call)
 	}
 	for _, a := range s.call.Step(now, ev) {
 		fmt.Fprintf(&s.out, "\t%s\n", describe(a))
+		if _, over := a.(Over); over && s.call.LostTalking {
+			fmt.Fprintln(&s.out, "\tfor the call-back list: lost while talking")
+		}
 	}
 	if wake := s.call.Wake(); !wake.IsZero() {
 		fmt.Fprintf(&s.out, "\twake %s\n", wake.Sub(epoch))
@@ -207,7 +223,7 @@ func (s *stage) parse(f []string) (Event, error) {
 	id := AttemptID(n)
 	switch f[0] {
 	case "planned":
-		return Planned{Plan: s.plan}, nil
+		return Planned{Plan: s.planned()}, nil
 	case "trying":
 		return Trying{Attempt: id}, nil
 	case "rang":
@@ -236,13 +252,60 @@ func (s *stage) parse(f []string) (Event, error) {
 	case "never-acked":
 		return NeverAcked{}, nil
 	case "hung-up":
-		return HungUp{Side: side(f[1])}, nil
+		of, _ := strconv.Atoi(f[2])
+		return HungUp{Side: side(f[1]), Attempt: AttemptID(of), Suspicious: f[2] == "suspicious"}, nil
 	case "lost":
 		return Lost{Side: side(f[1])}, nil
 	case "tick":
 		return Tick{}, nil
 	}
+	return testimony(f)
+}
+
+// testimony reads what is said for and against the endpoint that talks.
+func testimony(f []string) (Event, error) {
+	rest := strings.TrimSpace(strings.Join(f[2:], " "))
+	switch f[0] {
+	case "hushed":
+		ev := Hushed{ICMP: f[2] == "icmp"}
+		if f[1] != "never" {
+			last, err := time.ParseDuration(f[1])
+			if err != nil {
+				return nil, err
+			}
+			ev.Since = epoch.Add(last)
+		}
+		return ev, nil
+	case "voiced":
+		return Voiced{}, nil
+	case "muted":
+		return Muted{On: f[1] == "on"}, nil
+	case "checked":
+		why, icmp := strings.CutPrefix(rest, "icmp ")
+		return Checked{Dead: f[1] == "dead", ICMP: icmp, Why: why}, nil
+	case "condemned":
+		return Condemned{On: f[1] == "on", Why: rest}, nil
+	case "voided":
+		until, err := time.ParseDuration(f[1])
+		return Voided{Until: epoch.Add(until)}, err
+	}
 	return nil, fmt.Errorf("no such event")
+}
+
+// planned is the plan as policy would make it now.
+func (s *stage) planned() policy.Plan {
+	plan := s.plan
+	plan.Steps = slices.Clone(plan.Steps)
+	slices.SortStableFunc(plan.Steps, func(a, b policy.Step) int {
+		switch s.down {
+		case a.Endpoint:
+			return 1
+		case b.Endpoint:
+			return -1
+		}
+		return 0
+	})
+	return plan
 }
 
 func side(word string) Side {
@@ -312,6 +375,16 @@ func describe(a Action) string {
 			return "hang-up callee: " + a.Why
 		}
 		return "hang-up caller: " + a.Why
+	case Check:
+		return "check"
+	case Rescuing:
+		return fmt.Sprintf("rescuing, lost is %d: %s", a.Lost, strings.Join(a.Witnesses, "; "))
+	case Kept:
+		return fmt.Sprintf("kept %d", a.Attempt)
+	case Replace:
+		return fmt.Sprintf("replace %d", a.Attempt)
+	case Abandon:
+		return fmt.Sprintf("abandon %d: %s", a.Attempt, a.Why)
 	case Note:
 		return "note: " + a.Text
 	case Over:

@@ -16,6 +16,9 @@ var (
 	errNegative = errors.New("is negative")
 )
 
+// Duration reads a duration as the file has it: "90s", "2h", "1d12h".
+func Duration(s string) (time.Duration, error) { return parseDuration(s) }
+
 // parseDuration reads a duration as Go writes it, with d for days in front ("90s", "1m30s", "400d", "1d12h"), and a bare 0.
 // A bare number would be seconds to one reader and milliseconds to the next, so it is refused.
 func parseDuration(s string) (time.Duration, error) {

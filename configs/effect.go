@@ -19,23 +19,22 @@ var withoutEffect = []struct {
 	{"media.fast_path", is("require"), "this version relays media in userspace only"},
 	{"trunks.*.via", nil, "this version has one side"},
 	{"endpoints.*.via", nil, "this version has one side"},
-	{"endpoints.*.answers", is("queue"), "this version takes every 200 for a person"},
 	{"endpoints.*.require_tls", isOn, "this version does not speak TLS"},
 	{"endpoints.*.uri", asksTLS, "this version does not speak TLS; the endpoint can't be asked as written"},
-	{"routes[*].rescue", isOn, "this version does not move calls that talk"},
-	{"routes[*].rescue_bye", is("suspicious"), "this version takes every BYE as one"},
-	{"routes[*].hearing", nil, "this version does not move calls that talk"},
+	{"routes[*].hearing", isNot("nothing"), "this version plays nothing: a caller hears nothing during a rescue"},
 	{"routes[*].otherwise", nil, "this version refuses a routine call that no endpoint takes"},
 	{"routes[*].shed", nil, "this version never sheds"},
 	{"announcements", nil, "this version plays nothing"},
-	{"health.media_gap", nil, "this version does not judge endpoints by their media"},
-	{"health.fail_back", is("auto"), "this version treats auto as probes"},
 	{"journal", nil, "this version keeps no book"},
 	{"notify", nil, "this version tells nobody"},
 	{"console.tokens_file", nil, "this version's console has no acts that need a token"},
 }
 
 func is(word string) func(string) bool { return func(text string) bool { return text == word } }
+
+func isNot(word string) func(string) bool {
+	return func(text string) bool { return text != word }
+}
 
 func startsWith(prefix string) func(string) bool {
 	return func(text string) bool { return strings.HasPrefix(strings.ToLower(text), prefix) }

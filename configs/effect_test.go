@@ -24,14 +24,9 @@ func TestAKeyThatDoesNothingYetIsSaid(t *testing.T) {
 		"nines.yaml:3: notice: listen[3]: does nothing yet; this version does not listen on TLS; the socket stays closed",
 		"nines.yaml:6: notice: tls: does nothing yet; this version does not speak TLS; certificates are only checked",
 		"nines.yaml:18: notice: endpoints.warwickshire.uri: does nothing yet; this version does not speak TLS; the endpoint can't be asked as written",
-		"nines.yaml:34: notice: routes[0].rescue: does nothing yet; this version does not move calls that talk",
-		"nines.yaml:35: notice: routes[0].rescue_bye: does nothing yet; this version takes every BYE as one",
-		"nines.yaml:36: notice: routes[0].hearing: does nothing yet; this version does not move calls that talk",
 		"nines.yaml:42: notice: routes[2].otherwise: does nothing yet; this version refuses a routine call that no endpoint takes",
 		"nines.yaml:43: notice: routes[2].shed: does nothing yet; this version never sheds",
 		"nines.yaml:44: notice: announcements: does nothing yet; this version plays nothing",
-		"nines.yaml:46: notice: health.media_gap: does nothing yet; this version does not judge endpoints by their media",
-		"nines.yaml:46: notice: health.fail_back: does nothing yet; this version treats auto as probes",
 		"nines.yaml:47: notice: journal: does nothing yet; this version keeps no book",
 		"nines.yaml:48: notice: console.tokens_file: does nothing yet; this version's console has no acts that need a token",
 		"nines.yaml:49: notice: notify: does nothing yet; this version tells nobody",
@@ -43,8 +38,8 @@ func TestAKeyThatDoesNothingYetIsSaid(t *testing.T) {
 
 func TestAKeyThatSaysWhatHappensAnywayIsNoNotice(t *testing.T) {
 	text := spoil(
-		t, base, "class: emergency", "class: emergency\n    rescue: off\n    rescue_bye: never",
-		"calls: 60", "calls: 60, answers: person, require_tls: false",
+		t, base, "class: emergency", "class: emergency\n    rescue: on\n    rescue_bye: suspicious\n    hearing: nothing",
+		"calls: 60", "calls: 60, answers: queue, require_tls: false",
 		"203.0.113.10 }", "203.0.113.10, fast_path: auto }",
 	)
 	if got := noticesOf(t, text); got != nil {
@@ -62,7 +57,8 @@ func TestEveryLineOfTheTableCanBeSaid(t *testing.T) {
 	others := spoil(
 		t, base, "[udp://0.0.0.0:5060]", "tls://0.0.0.0:5061",
 		"203.0.113.10 }", "203.0.113.10, fast_path: require }",
-		`"sip:10.0.0.10:5060", calls: 60`, `"sips:10.0.0.10:5061", calls: 60, answers: queue, require_tls: true`,
+		"class: emergency", "class: emergency\n    hearing: comfort",
+		`"sip:10.0.0.10:5060", calls: 60`, `"sips:10.0.0.10:5061", calls: 60, require_tls: true`,
 	)
 	said := map[string]bool{}
 	for _, text := range []string{product(t), sides, others} {

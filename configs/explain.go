@@ -56,6 +56,19 @@ func (f *File) explainRoute(b *strings.Builder, t *Route) {
 	}
 	f.explainPartners(b, t)
 	f.explainEnd(b, t)
+	f.explainRescue(b, t)
+}
+
+// explainRescue says what becomes of a talking call whose endpoint is lost (R21). Whatever hearing says, this version plays nothing.
+func (f *File) explainRescue(b *strings.Builder, t *Route) {
+	switch {
+	case !t.Rescue:
+		b.WriteString("  A talking call whose endpoint is lost is lost with it.\n")
+	case t.RescueBye == SuspiciousRescueBye:
+		b.WriteString("  A talking call whose endpoint is lost, or hangs up like a dying one, keeps its caller, who hears nothing until the next answers.\n")
+	case t.RescueBye == NeverRescueBye:
+		b.WriteString("  A talking call whose endpoint is lost keeps its caller, who hears nothing until the next answers.\n")
+	}
 }
 
 func (f *File) explainStep(step []string) string {
@@ -68,6 +81,9 @@ func (f *File) explainStep(step []string) string {
 		}
 		if e.Calls > 0 {
 			notes = append(notes, plural(e.Calls, "call"))
+		}
+		if e.Answers == Queue {
+			notes = append(notes, "queue")
 		}
 		names[i] = name
 		if len(notes) > 0 {
@@ -199,6 +215,32 @@ func (f *File) explainTheRest(b *strings.Builder) {
 	h := f.Health
 	fmt.Fprintf(b, "Endpoints are probed every %s, partners every %s; down after %d misses, up again after %d answers and %s.\n",
 		words(h.Every), words(h.PartnersEvery), h.DownAfter, h.UpAfter, words(h.HoldDown))
+	b.WriteString("Calls judge too: two callers who got silence or a failure bring one down, and then answered probes alone do not bring it back.\n")
+	b.WriteString(h.FailBack.explain())
+	f.explainLoss(b)
+	b.WriteString("One that an operator holds is asked last, and no emergency call leaves it out.\n")
+}
+
+// explainLoss says when an endpoint is lost to a talking call (R20).
+func (f *File) explainLoss(b *strings.Builder) {
+	if slices.ContainsFunc(f.Routes, func(t Route) bool { return t.Rescue }) {
+		fmt.Fprintf(b, "To a talking call an endpoint is lost when its media has stopped for %s, or its media port is closed, and a second witness agrees: no answer within the call, a broken connection, or down.\n",
+			words(f.Health.MediaGap))
+	}
+}
+
+// explain says how an endpoint that was down gets emergency calls again (R17).
+func (b FailBack) explain() string {
+	const proof = "three of those were heard both ways, a test call passed, an operator released it, or, after 10 min, by one call at a time"
+	switch b {
+	case FailBackAuto:
+		return "One that was down or held takes routine calls first; emergency calls follow when " + proof + ".\n"
+	case FailBackProbes:
+		return "Answered probes bring its emergency calls back, unless calls had brought it down: then routine calls come first, and emergency calls when " + proof + ".\n"
+	case FailBackManual:
+		return "One that was down is asked last until an operator releases it.\n"
+	}
+	return ""
 }
 
 // explainUnrouted says where numbers go that are on no route (R1), trunks with the same end together.

@@ -35,6 +35,11 @@ func didYouMean(written string, known []string, things string) string {
 	return "the " + things + " are " + list(known)
 }
 
+// DidYouMean says what was probably meant, else what there is: did you mean "north"? things names the known in the plural.
+func DidYouMean(written string, known []string, things string) string {
+	return didYouMean(written, known, things)
+}
+
 // distance counts the letters that were added, dropped, changed or swapped with their neighbour (optimal string alignment).
 func distance(a, b string) int {
 	x, y := []rune(a), []rune(b)

@@ -23,6 +23,7 @@ func controlHandler(node Node, metrics prometheus.Gatherer, log zerolog.Logger) 
 	mux := http.NewServeMux()
 	handleProbes(mux, node, metrics, log)
 	handleReads(mux, node)
+	handleHolds(mux, node)
 	mux.HandleFunc("POST /api/v1/reload", func(w http.ResponseWriter, r *http.Request) { reload(w, r, node, log) })
 	return mux
 }
@@ -31,9 +32,11 @@ func controlHandler(node Node, metrics prometheus.Gatherer, log zerolog.Logger) 
 func publicHandler(node Node, metrics prometheus.Gatherer, log zerolog.Logger) http.Handler {
 	api := http.NewServeMux()
 	handleReads(api, node)
-	api.HandleFunc("POST /api/v1/", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, http.StatusForbidden, problem{"this door only reads; acts go through the control socket: use the nines command on the machine"})
-	})
+	for _, act := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		api.HandleFunc(act+" /api/v1/", func(w http.ResponseWriter, _ *http.Request) {
+			write(w, http.StatusForbidden, problem{"this door only reads; acts go through the control socket: use the nines command on the machine"})
+		})
+	}
 	mux := http.NewServeMux()
 	handleProbes(mux, node, metrics, log)
 	mux.Handle("/api/", loopbackOnly(api))
@@ -68,6 +71,10 @@ func handleReads(mux *http.ServeMux, node Node) {
 			return
 		}
 		write(w, http.StatusOK, e)
+	})
+	mux.HandleFunc("GET /api/v1/holds", func(w http.ResponseWriter, r *http.Request) {
+		holds, err := node.Holds(r.Context())
+		answer(w, holds, err)
 	})
 	mux.HandleFunc("GET /api/v1/version", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusOK, node.Status().Version)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,7 +65,20 @@ func (c *Client) Reload(ctx context.Context) (ReloadResult, error) {
 }
 
 func (c *Client) do(ctx context.Context, method, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://nines"+path, nil)
+	return c.send(ctx, method, path, nil, into)
+}
+
+// send asks with a body; nil is none.
+func (c *Client) send(ctx context.Context, method, path string, body, into any) error {
+	var text io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("write the request: %w", err)
+		}
+		text = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://nines"+path, text)
 	if err != nil {
 		return err
 	}
@@ -77,19 +91,19 @@ func (c *Client) do(ctx context.Context, method, path string, into any) error {
 		return fmt.Errorf("ask %s: %w", c.socket, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	got, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("read the answer of %s: %w", c.socket, err)
 	}
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusUnprocessableEntity: // 422 is a refused file, with its problems
-		if err := json.Unmarshal(body, into); err != nil {
+		if err := json.Unmarshal(got, into); err != nil {
 			return fmt.Errorf("understand the answer of %s: %w", c.socket, err)
 		}
 		return nil
 	default:
 		var p problem
-		if json.Unmarshal(body, &p) == nil && p.Error != "" {
+		if json.Unmarshal(got, &p) == nil && p.Error != "" {
 			return errors.New(p.Error)
 		}
 		return fmt.Errorf("%s %s: %s", method, path, resp.Status)

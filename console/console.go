@@ -47,6 +47,12 @@ type Node interface {
 	Ready() error
 	// Reload reads the configuration again. A refused file is a result, not an error; an error means that nothing was tried.
 	Reload(ctx context.Context) (ReloadResult, error)
+
+	// Hold holds an endpoint. The error is a [Mistake], one of health's, or a fault of ours.
+	Hold(ctx context.Context, req HoldRequest) (HoldResult, error)
+	// Release ends an endpoint's hold, or lets it off its way back.
+	Release(ctx context.Context, endpoint, by string) (ReleaseResult, error)
+	Holds(ctx context.Context) (HoldList, error)
 }
 
 // Console serves HTTP about one node.

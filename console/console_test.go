@@ -24,12 +24,24 @@ type node struct {
 	status func() Status
 	ready  error
 	reload func(context.Context) (ReloadResult, error)
+
+	hold    func(HoldRequest) (HoldResult, error)
+	release func(endpoint, by string) (ReleaseResult, error)
+	holds   func() (HoldList, error)
 }
 
 func (n node) Status() Status { return n.status() }
 func (n node) Ready() error   { return n.ready }
 
 func (n node) Reload(ctx context.Context) (ReloadResult, error) { return n.reload(ctx) }
+
+func (n node) Hold(_ context.Context, req HoldRequest) (HoldResult, error) { return n.hold(req) }
+
+func (n node) Release(_ context.Context, endpoint, by string) (ReleaseResult, error) {
+	return n.release(endpoint, by)
+}
+
+func (n node) Holds(context.Context) (HoldList, error) { return n.holds() }
 
 func example() node {
 	return node{

@@ -39,6 +39,10 @@ var (
 	SetupDelay = histogram("nines_call_setup_seconds", "From the caller's INVITE to our answer to it, of calls that were answered.", classLabel)
 	Attempts   = counter("nines_attempts_total", "INVITEs to endpoints, by what became of them.", endpointLabel,
 		Label{"outcome", "answered, refused, failed, silent, stopped, discarded"})
+	RescuesNow = gauge("nines_rescues", "Calls whose endpoint was lost while they talked and that look for another now.")
+	Rescues    = counter("nines_rescues_total", "Calls whose endpoint was lost while they talked, by what became of them. lost_talking: the caller left while nobody talked to it.",
+		Label{"outcome", "rescued, kept, lost_talking"})
+	RescueGap  = histogram("nines_rescue_gap_seconds", "From the last packet of the lost endpoint to the first of the new one, of calls that were rescued.", classLabel)
 	TrunkCalls = gauge("nines_trunk_calls", "Calls from this trunk that live now.", trunkLabel)
 
 	Verdict        = gauge("nines_endpoint_verdict", "1 for the verdict that holds, 0 for the others.", endpointLabel, Label{"verdict", "unknown, up, suspect, down"})
@@ -98,6 +102,9 @@ func metric(name string, kind prometheus.ValueType, help string, labels []Label)
 // SetupBuckets are the upper bounds of [SetupDelay] in seconds: fine where a failover shows, coarse where a person rings.
 var SetupBuckets = []float64{.01, .025, .05, .1, .2, .3, .5, .75, 1, 1.25, 1.5, 2, 3, 4, 5, 8, 12, 20, 40, 60}
 
+// GapBuckets are the upper bounds of [RescueGap] in seconds: fine around the 1, 3 and 5 s that a caller may notice.
+var GapBuckets = []float64{.1, .2, .3, .5, .75, 1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 15, 30, 60}
+
 // Histogram is a snapshot of a histogram.
 type Histogram struct {
 	Bounds []float64 // upper bounds, ascending
@@ -143,6 +150,10 @@ func (s Scrape) Status(st Status) {
 	s.Set(ConfigLoaded, unix(st.Config.Loaded))
 	s.Set(CallsNow, float64(st.Calls.Ringing), "ringing")
 	s.Set(CallsNow, float64(st.Calls.Talking), "talking")
+	s.Set(RescuesNow, float64(st.Rescues.Running))
+	s.Set(Rescues, float64(st.Rescues.Rescued), "rescued")
+	s.Set(Rescues, float64(st.Rescues.Kept), "kept")
+	s.Set(Rescues, float64(st.Rescues.LostTalking), "lost_talking")
 	for _, t := range st.Trunks {
 		s.Set(TrunkCalls, float64(t.Calls), t.Name)
 	}

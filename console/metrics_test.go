@@ -88,6 +88,7 @@ func TestAScrapeShowsWhatTheStatusSays(t *testing.T) {
 		s.Status(exampleStatus())
 		s.Set(CallsTotal, 12, "999", "emergency", "answered")
 		s.Histogram(SetupDelay, Histogram{Bounds: []float64{.1, 1}, Counts: []uint64{3, 2, 1}, Sum: 4.5}, "emergency")
+		s.Histogram(RescueGap, Histogram{Bounds: []float64{1}, Counts: []uint64{2, 1}, Sum: 3.75}, "emergency")
 	}))
 	want := `
 # HELP nines_call_setup_seconds From the caller's INVITE to our answer to it, of calls that were answered.
@@ -117,13 +118,27 @@ nines_endpoint_verdict{endpoint="warwickshire",verdict="up"} 1
 # HELP nines_ports_used Media ports that are bound to calls.
 # TYPE nines_ports_used gauge
 nines_ports_used 20
+# HELP nines_rescue_gap_seconds From the last packet of the lost endpoint to the first of the new one, of calls that were rescued.
+# TYPE nines_rescue_gap_seconds histogram
+nines_rescue_gap_seconds_bucket{class="emergency",le="1"} 2
+nines_rescue_gap_seconds_bucket{class="emergency",le="+Inf"} 3
+nines_rescue_gap_seconds_sum{class="emergency"} 3.75
+nines_rescue_gap_seconds_count{class="emergency"} 3
+# HELP nines_rescues Calls whose endpoint was lost while they talked and that look for another now.
+# TYPE nines_rescues gauge
+nines_rescues 1
+# HELP nines_rescues_total Calls whose endpoint was lost while they talked, by what became of them. lost_talking: the caller left while nobody talked to it.
+# TYPE nines_rescues_total counter
+nines_rescues_total{outcome="kept"} 1
+nines_rescues_total{outcome="lost_talking"} 1
+nines_rescues_total{outcome="rescued"} 3
 # HELP nines_sip_dropped_total Datagrams and messages that were not answered, by reason.
 # TYPE nines_sip_dropped_total counter
 nines_sip_dropped_total{reason="garbage"} 7
 nines_sip_dropped_total{reason="unknown_source"} 2
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "nines_call_setup_seconds", "nines_calls", "nines_calls_total",
-		"nines_endpoint_verdict", "nines_ports_used", "nines_sip_dropped_total"); err != nil {
+		"nines_endpoint_verdict", "nines_ports_used", "nines_rescue_gap_seconds", "nines_rescues", "nines_rescues_total", "nines_sip_dropped_total"); err != nil {
 		t.Error(err)
 	}
 }
@@ -131,7 +146,7 @@ nines_sip_dropped_total{reason="unknown_source"} 2
 func TestEveryMetricIsSetByAStatusOrCountedByTheRooms(t *testing.T) {
 	// What a Status does not say is counted by outcome; app sets it from the rooms' own counters.
 	counted := map[string]bool{
-		"nines_calls_total": true, "nines_call_setup_seconds": true, "nines_attempts_total": true, "nines_health_probes_total": true, "nines_loop_panics_total": true,
+		"nines_calls_total": true, "nines_call_setup_seconds": true, "nines_rescue_gap_seconds": true, "nines_attempts_total": true, "nines_health_probes_total": true, "nines_loop_panics_total": true,
 	}
 	status := exampleStatus()
 	status.SIP.Dropped = map[string]uint64{"garbage": 1}
@@ -187,11 +202,12 @@ func exampleStatus() Status {
 				Hold: &HoldStatus{By: "alice", Why: "power work", Until: now.Add(2 * time.Hour)},
 			},
 		},
-		Trunks: []TrunkStatus{{Name: "bt", Kind: "carrier", Calls: 5, LastSeen: now.Add(-2 * time.Second)}, {Name: "desk-phones", Kind: "pbx"}},
-		Calls:  CallStatus{Total: 5, Ringing: 1, Talking: 4, ByRoute: map[string]int{"999": 4, "101": 1}, Placed: 1235, Answered: 1230, Cleared: 4},
-		Ports:  PortStatus{Range: "20000-29999", Used: 20, Free: 9980},
-		SIP:    SIPStatus{Received: 9000, Sent: 9100, Retransmissions: 3, Dropped: map[string]uint64{"garbage": 7, "unknown_source": 2}, Transactions: 11},
-		Media:  MediaStatus{Streams: 8, Packets: 1_000_000, Bytes: 172_000_000, Lost: 2},
+		Trunks:  []TrunkStatus{{Name: "bt", Kind: "carrier", Calls: 5, LastSeen: now.Add(-2 * time.Second)}, {Name: "desk-phones", Kind: "pbx"}},
+		Calls:   CallStatus{Total: 5, Ringing: 1, Talking: 4, ByRoute: map[string]int{"999": 4, "101": 1}, Placed: 1235, Answered: 1230, Cleared: 4},
+		Rescues: RescueStatus{Begun: 6, Running: 1, Rescued: 3, Kept: 1, LostTalking: 1, LastGapMillis: 812.4, GapP50Millis: 640, GapP99Millis: 2310},
+		Ports:   PortStatus{Range: "20000-29999", Used: 20, Free: 9980},
+		SIP:     SIPStatus{Received: 9000, Sent: 9100, Retransmissions: 3, Dropped: map[string]uint64{"garbage": 7, "unknown_source": 2}, Transactions: 11},
+		Media:   MediaStatus{Streams: 8, Packets: 1_000_000, Bytes: 172_000_000, Lost: 2},
 		Config: ConfigStatus{Path: "/etc/nines/nines.yaml", Loaded: now.Add(-3 * time.Hour), Accepted: false, Problems: []string{
 			`nines.yaml:9: routes[0].ask[1]: no endpoint is called "soth"; did you mean "north"?`,
 		}},

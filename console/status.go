@@ -17,6 +17,7 @@ type Status struct {
 	Endpoints      []EndpointStatus `json:"endpoints"`
 	Trunks         []TrunkStatus    `json:"trunks"`
 	Calls          CallStatus       `json:"calls"`
+	Rescues        RescueStatus     `json:"rescues"`
 	Ports          PortStatus       `json:"ports"`
 	SIP            SIPStatus        `json:"sip"`
 	Media          MediaStatus      `json:"media"`
@@ -43,18 +44,37 @@ type EndpointStatus struct {
 	LastProbe      time.Time   `json:"last_probe,omitzero"`
 	NextProbe      time.Time   `json:"next_probe,omitzero"`
 	RTTMillis      float64     `json:"rtt_ms,omitempty"` // of the last probe that was answered
+	Returning      bool        `json:"returning"`        // it must prove itself before emergency calls go there again
 	Held           bool        `json:"held"`
 	Hold           *HoldStatus `json:"hold,omitempty"`
-	Calls          int         `json:"calls"` // asked and talking
-	Limit          int         `json:"limit"` // 0: none
-	Busy           bool        `json:"busy"`  // it said 480, 486 or 600 within the last seconds
+	ResponseMillis float64     `json:"response_ms,omitempty"`          // median of its first responses to calls, lately
+	LongRunMillis  float64     `json:"long_run_response_ms,omitempty"` // and in the long run
+	// RecentCalls is what calls of the last ten minutes showed: all of them first, then by class and called number.
+	RecentCalls []CallWindow `json:"recent_calls,omitempty"`
+	Calls       int          `json:"calls"` // asked and talking
+	Limit       int          `json:"limit"` // 0: none
+	Busy        bool         `json:"busy"`  // it said 480, 486 or 600 within the last seconds
+}
+
+// CallWindow is what the calls of one class to one number showed at an endpoint.
+type CallWindow struct {
+	Class    string         `json:"class,omitempty"`  // empty: all
+	Number   string         `json:"number,omitempty"` // as called; empty: all
+	From     time.Time      `json:"from"`
+	To       time.Time      `json:"to"`
+	Calls    int            `json:"calls"`
+	Outcomes map[string]int `json:"outcomes"`        // answered, talked, "failed 503", silent, …
+	Fails    string         `json:"fails,omitempty"` // that the endpoint fails for this number, in words
 }
 
 // HoldStatus is an operator's override.
 type HoldStatus struct {
-	By    string    `json:"by"`
-	Why   string    `json:"why"`
-	Until time.Time `json:"until"`
+	Endpoint    string    `json:"endpoint"`
+	By          string    `json:"by"`
+	Why         string    `json:"why"`
+	From        time.Time `json:"from"`
+	Until       time.Time `json:"until"`
+	LeftSeconds int64     `json:"left_seconds"` // by the node's monotonic clock
 }
 
 // TrunkStatus is one carrier or PBX that sends us calls.
@@ -76,6 +96,19 @@ type CallStatus struct {
 	Answered uint64 `json:"answered"`
 	Refused  uint64 `json:"refused"` // the carrier got a final failure from us
 	Cleared  uint64 `json:"cleared"` // the caller gave up before an answer
+}
+
+// RescueStatus is what became of talking calls whose endpoint was lost (R20 to R22), since the start of this process.
+type RescueStatus struct {
+	Begun       uint64 `json:"begun"`   // times a talking call lost its endpoint
+	Running     int    `json:"running"` // of them, calls that look for another now
+	Rescued     uint64 `json:"rescued"` // another endpoint was heard
+	Kept        uint64 `json:"kept"`    // the endpoint came back first
+	LostTalking uint64 `json:"lost_talking"`
+	// The gap is from the last packet of the lost endpoint to the first of the new one; median and 99th percentile are of the latest thousand.
+	LastGapMillis float64 `json:"last_gap_ms,omitempty"`
+	GapP50Millis  float64 `json:"gap_p50_ms,omitempty"`
+	GapP99Millis  float64 `json:"gap_p99_ms,omitempty"`
 }
 
 // PortStatus counts media ports.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -31,7 +32,7 @@ func (s *Status) WriteText(w io.Writer, now time.Time) error {
 	p.table(func(t io.Writer) {
 		fmt.Fprintln(t, "  ENDPOINT\tVERDICT\tSINCE\tCALLS\tPROBE\tWHY")
 		for _, e := range s.Endpoints {
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", e.title(), e.shout(), ago(now, e.Since), e.load(), e.rtt(), e.Explanation)
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", e.title(), e.shout(), ago(now, e.Since), e.load(), e.rtt(), e.why())
 		}
 	})
 	if len(s.Trunks) > 0 {
@@ -47,6 +48,7 @@ func (s *Status) WriteText(w io.Writer, now time.Time) error {
 	p.table(func(t io.Writer) {
 		fmt.Fprintf(t, "  calls\t%d now: %d talking, %d ringing%s\n", s.Calls.Total, s.Calls.Talking, s.Calls.Ringing, byRoute(s.Calls.ByRoute))
 		fmt.Fprintf(t, "  \t%d placed, %d answered, %d refused, %d cleared by the caller\n", s.Calls.Placed, s.Calls.Answered, s.Calls.Refused, s.Calls.Cleared)
+		fmt.Fprintf(t, "  rescues\t%s\n", s.Rescues.words())
 		fmt.Fprintf(t, "  ports\t%d used, %d free (%s)\n", s.Ports.Used, s.Ports.Free, s.Ports.Range)
 		fmt.Fprintf(t, "  sip\t%d in, %d out, %d sent again, %d came again%s\n", s.SIP.Received, s.SIP.Sent, s.SIP.Retransmissions, s.SIP.Repeats, dropped(s.SIP.Dropped))
 		fmt.Fprintf(t, "  media\t%d streams, %d packets, %d lost on the way to us%s\n", s.Media.Streams, s.Media.Packets, s.Media.Lost, dropped(s.Media.Dropped))
@@ -82,8 +84,58 @@ func (e *EndpointStatus) WriteText(w io.Writer, now time.Time) error {
 			}
 			fmt.Fprintf(t, "  %s\t%s\n", head, line)
 		}
+		if e.ResponseMillis > 0 {
+			fmt.Fprintf(t, "  first response\t%s to calls lately%s\n", millis(e.ResponseMillis), e.longRun())
+		}
 	})
+	if len(e.RecentCalls) > 0 {
+		p.line("")
+		p.table(func(t io.Writer) {
+			fmt.Fprintln(t, "  CALLS OF LATE\tNUMBER\tFROM\tTO\tCALLS\tOUTCOMES")
+			for _, c := range e.RecentCalls {
+				fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%d\t%s\n", cmp.Or(c.Class, "all"), cmp.Or(c.Number, "all"), daytime(c.From), daytime(c.To), c.Calls, c.outcomes())
+			}
+		})
+	}
 	return p.err
+}
+
+// outcomes lists what became of the calls, the most frequent first.
+func (c *CallWindow) outcomes() string {
+	names := slices.SortedFunc(maps.Keys(c.Outcomes), func(a, b string) int {
+		return cmp.Or(cmp.Compare(c.Outcomes[b], c.Outcomes[a]), cmp.Compare(a, b))
+	})
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%d %s", c.Outcomes[name], name)
+	}
+	if c.Fails != "" {
+		names = append(names, "IT "+c.Fails)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (e *EndpointStatus) longRun() string {
+	if e.LongRunMillis == 0 {
+		return ""
+	}
+	return ", " + millis(e.LongRunMillis) + " in the long run"
+}
+
+// words says what became of the rescues.
+func (r *RescueStatus) words() string {
+	if r.Begun == 0 && r.LostTalking == 0 {
+		return "none"
+	}
+	var b strings.Builder
+	lost := "none lost"
+	if r.LostTalking > 0 {
+		lost = fmt.Sprintf("%d LOST WHILE TALKING", r.LostTalking)
+	}
+	fmt.Fprintf(&b, "%d begun, %d now; %d rescued, %d kept by their endpoint, %s", r.Begun, r.Running, r.Rescued, r.Kept, lost)
+	if r.Rescued > 0 {
+		fmt.Fprintf(&b, "; gap %.0f ms the last, %.0f median, %.0f p99", r.LastGapMillis, r.GapP50Millis, r.GapP99Millis)
+	}
+	return b.String()
 }
 
 // WriteText writes what became of a reload.
@@ -116,10 +168,25 @@ func (e *EndpointStatus) shout() string {
 	if v == "down" {
 		v = "DOWN"
 	}
+	if e.Returning {
+		v += ", RETURNING"
+	}
 	if e.Held {
 		v += ", HELD"
 	}
 	return v
+}
+
+// why is the verdict's evidence at a glance; the explanation is for who asks about the endpoint.
+func (e *EndpointStatus) why() string {
+	why := e.Explanation
+	if len(e.Evidence) > 0 {
+		why = e.Evidence[0]
+	}
+	if e.Hold != nil {
+		why += fmt.Sprintf("; held by %s until %s: %s", e.Hold.By, clock(e.Hold.Until), e.Hold.Why)
+	}
+	return why
 }
 
 func (e *EndpointStatus) load() string {
@@ -133,8 +200,13 @@ func (e *EndpointStatus) rtt() string {
 	if e.RTTMillis == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.1f ms", e.RTTMillis)
+	return millis(e.RTTMillis)
 }
+
+func millis(ms float64) string { return fmt.Sprintf("%.1f ms", ms) }
+
+// daytime is a time of today.
+func daytime(t time.Time) string { return t.Format(time.TimeOnly) }
 
 func byRoute(routes map[string]int) string {
 	var b strings.Builder

@@ -15,8 +15,8 @@ west-mercia  takes calls  (nines v0.1.0, up 3h, media in userspace)
     nines.yaml:9: routes[0].ask[1]: no endpoint is called "soth"; did you mean "north"?
 
   ENDPOINT                VERDICT   SINCE  CALLS    PROBE    WHY
-  control-room            DOWN      12s    0 of 60  -        3 probes running were silent
-  warwickshire (partner)  up, HELD  3h     4 of 12  11.2 ms  answers OPTIONS
+  control-room            DOWN      12s    0 of 60  -        14:02:14 OPTIONS silent for 800ms
+  warwickshire (partner)  up, HELD  3h     4 of 12  11.2 ms  answers OPTIONS; held by alice until 2026-11-23 16:02:15: power work
 
   TRUNK        KIND     CALLS  LAST SEEN
   bt           carrier  5      2s ago
@@ -24,6 +24,7 @@ west-mercia  takes calls  (nines v0.1.0, up 3h, media in userspace)
 
   calls    5 now: 4 talking, 1 ringing; 101: 1; 999: 4
            1235 placed, 1230 answered, 0 refused, 4 cleared by the caller
+  rescues  6 begun, 1 now; 3 rescued, 1 kept by their endpoint, 1 LOST WHILE TALKING; gap 812 ms the last, 640 median, 2310 p99
   ports    20 used, 9980 free (20000-29999)
   sip      9000 in, 9100 out, 3 sent again, 0 came again, 9 dropped (garbage 7, unknown source 2)
   media    8 streams, 1000000 packets, 2 lost on the way to us, none dropped
@@ -69,6 +70,32 @@ warwickshire (partner)  up, HELD since 2026-11-23 11:02:15 (3h)
   last probe  4s ago, round trip 11.2 ms
   held        by alice until 2026-11-23 16:02:15: power work
 `, func(b *strings.Builder) error { return status.Endpoints[1].WriteText(b, exampleNow()) })
+	e := status.Endpoints[0]
+	e.Verdict, e.Returning, e.ResponseMillis, e.LongRunMillis = "up", true, 812.34, 90
+	e.RecentCalls = []CallWindow{
+		{From: exampleNow().Add(-9 * time.Minute), To: exampleNow(), Calls: 17, Outcomes: map[string]int{"talked": 12, "failed 503": 4, "answered": 1}},
+		{
+			Class: "routine", Number: "101", From: exampleNow().Add(-8 * time.Minute), To: exampleNow().Add(-time.Minute), Calls: 4,
+			Outcomes: map[string]int{"failed 503": 4}, Fails: "fails for 101",
+		},
+	}
+	expectText(t, `
+control-room  up, RETURNING since 2026-11-23 14:02:03 (12s)
+  3 probes running were silent
+
+  asked at        sip:10.0.0.10:5060
+  calls           0 of 60
+  last probe      1s ago, round trip -
+  next probe      in 300ms
+  back when       5 probes answered running, then 30s
+  evidence        14:02:14 OPTIONS silent for 800ms
+                  14:02:13 OPTIONS silent for 800ms
+  first response  812.3 ms to calls lately, 90.0 ms in the long run
+
+  CALLS OF LATE  NUMBER  FROM      TO        CALLS  OUTCOMES
+  all            all     13:53:15  14:02:15  17     12 talked, 4 failed 503, 1 answered
+  routine        101     13:54:15  14:01:15  4      4 failed 503, IT fails for 101
+`, func(b *strings.Builder) error { return e.WriteText(b, exampleNow()) })
 }
 
 func TestAReloadSaysWhatBecameOfIt(t *testing.T) {
@@ -105,5 +132,20 @@ func expectText(t *testing.T, want string, write func(*strings.Builder) error) {
 	}
 	if diff := cmp.Diff(b.String(), strings.TrimPrefix(want, "\n")); diff != "" {
 		t.Errorf("it reads differently (-got +want):\n%s", diff)
+	}
+}
+
+func TestRescuesAreSaidWhenThereWereAny(t *testing.T) {
+	for _, tt := range []struct {
+		status RescueStatus
+		want   string
+	}{
+		{RescueStatus{}, "none"},
+		{RescueStatus{Begun: 2, Running: 2}, "2 begun, 2 now; 0 rescued, 0 kept by their endpoint, none lost"},
+		{RescueStatus{LostTalking: 1}, "0 begun, 0 now; 0 rescued, 0 kept by their endpoint, 1 LOST WHILE TALKING"}, // the caller left before the loss was sure
+	} {
+		if got := tt.status.words(); got != tt.want {
+			t.Errorf("%+v reads %q, want %q", tt.status, got, tt.want)
+		}
 	}
 }

@@ -13,6 +13,22 @@ type Standing struct {
 	Held    bool
 	Busy    time.Time // until when it is as good as full
 	Words   string    // the verdict in a few words, for a plan: "down since 14:02:11: 3 probes missed, the last silent"
+
+	// Returning: it answers OPTIONS again (or its hold has ended) and must prove itself. Routine calls go there in its place, emergency calls stand
+	// behind as if it were down. The verdict is up, suspect, or still down where calls brought it down.
+	Returning bool
+	Tripped   bool      // down by what calls showed, whatever the probes say
+	Proofs    int       // calls with two-way audio since, of three
+	CanaryAt  time.Time // returning: when one emergency call at a time may try it; zero: never
+}
+
+// Dead says whether it is believed dead: down because it does not answer probes, and not on its way back. Only that is a witness against a talking call
+// (R20): what calls tripped, missing audio for one, is no second witness beside that call's own silence.
+func (s Standing) Dead() bool { return s.Verdict == Down && !s.Returning && !s.Tripped }
+
+// CanaryDue says whether an emergency call may try a returning endpoint now. That it is one at a time is the driver's matter.
+func (s Standing) CanaryDue(now time.Time) bool {
+	return s.Returning && !s.Held && !s.CanaryAt.IsZero() && !now.Before(s.CanaryAt)
 }
 
 // Full says whether the endpoint said it is busy within the last 5 s.
@@ -23,12 +39,29 @@ type Snapshot struct {
 	Generation uint64 // grows with each snapshot that differs
 	Self       string // why we suspect ourselves; empty when we don't
 	of         map[EndpointName]Standing
+	numbers    map[numberKey]Standing // only of numbers that fail there
 }
 
 // Of is what is believed of an endpoint; unknown for one that is not configured.
 func (s *Snapshot) Of(name EndpointName) Standing {
 	if s == nil {
 		return Standing{}
+	}
+	return s.of[name]
+}
+
+// For is what is believed of an endpoint in the plan for a called number: down, if it fails for that number.
+func (s *Snapshot) For(name EndpointName, number string) Standing {
+	if s == nil {
+		return Standing{}
+	}
+	if len(s.numbers) > 0 {
+		if len(number) > maxNumber {
+			number = number[:maxNumber]
+		}
+		if st, ok := s.numbers[numberKey{name, number}]; ok {
+			return st
+		}
 	}
 	return s.of[name]
 }
@@ -44,10 +77,31 @@ func (j *Judge) Snapshot() *Snapshot {
 		s.Self = j.aloneWhy
 	}
 	for _, w := range j.order {
-		s.of[w.endpoint.Name] = Standing{Verdict: w.verdict, Since: w.since, Held: w.hold != nil, Busy: w.busy, Words: w.words()}
+		st := Standing{
+			Verdict: w.verdict, Since: w.since, Held: w.hold != nil, Busy: w.busy, Words: w.words(), Returning: w.returning, Tripped: w.tripped, Proofs: w.proofs,
+		}
+		if j.cfg.FailBack != Manual {
+			st.CanaryAt = w.canaryAt
+		}
+		s.of[w.endpoint.Name] = st
+		s.addNumbers(w, st)
 	}
 	j.snapshot = s
 	return s
+}
+
+// addNumbers adds the numbers that fail at an endpoint.
+func (s *Snapshot) addNumbers(w *watch, st Standing) {
+	for _, n := range w.calls.numbers {
+		if n.from.IsZero() {
+			continue
+		}
+		if s.numbers == nil {
+			s.numbers = map[numberKey]Standing{}
+		}
+		st.Verdict, st.Since, st.Words, st.Returning, st.CanaryAt = Down, n.from, n.words, false, time.Time{}
+		s.numbers[numberKey{w.endpoint.Name, n.text}] = st
+	}
 }
 
 // words is the verdict in the few words that stand in a plan.
@@ -61,6 +115,9 @@ func (w *watch) words() string {
 	case Up:
 	case Unknown, Suspect, Down:
 		fmt.Fprintf(&b, " since %s: %s", clock(w.since), w.evidence)
+	}
+	if w.returning {
+		fmt.Fprintf(&b, ", returning: %d of %d calls have proven it", w.proofs, proofCalls)
 	}
 	return b.String()
 }
@@ -91,6 +148,23 @@ type Explanation struct {
 	BusyUntil   *time.Time   `json:"busy_until,omitempty"`
 	Hold        *Hold        `json:"hold,omitempty"`
 	Self        string       `json:"self,omitempty"` // why bad evidence does not count now
+
+	Returning bool     `json:"returning,omitempty"` // emergency calls go to others until it has proven itself
+	Tripped   bool     `json:"tripped,omitempty"`   // calls brought it down: OPTIONS alone never lifts that
+	Response  float64  `json:"response_ms,omitempty"`
+	LongRun   float64  `json:"long_run_response_ms,omitempty"` // medians of its first responses to calls, lately and in the long run
+	Calls     []Window `json:"calls,omitempty"`                // what calls of the last ten minutes showed; the first is all of them
+}
+
+// Window is what calls of one class to one number showed at an endpoint within the last ten minutes.
+type Window struct {
+	Class  string         `json:"class,omitempty"`  // empty: all
+	Number string         `json:"number,omitempty"` // empty: all
+	From   time.Time      `json:"from"`
+	To     time.Time      `json:"to"`
+	Calls  int            `json:"calls"`
+	Counts map[string]int `json:"counts"`          // by outcome: answered, talked, "refused 404", "failed 503", silent, …
+	Fails  string         `json:"fails,omitempty"` // that the endpoint fails for this number, in words
 }
 
 // Explain explains one endpoint's verdict. ok is false when no endpoint has this name.
@@ -122,6 +196,10 @@ func (j *Judge) Explain(now time.Time, name EndpointName) (e Explanation, ok boo
 		e.Hold = &h
 	}
 	_, e.Self = j.Self(now)
+	e.Returning, e.Tripped = w.returning, w.tripped
+	late, long := w.calls.pace.medians(now)
+	e.Response, e.LongRun = float64(late)/float64(time.Millisecond), float64(long)/float64(time.Millisecond)
+	e.Calls = w.calls.explain(now)
 	return e, true
 }
 
@@ -135,19 +213,38 @@ func (j *Judge) ExplainAll(now time.Time) []Explanation {
 	return all
 }
 
-// bringsBack says what makes the endpoint up again.
+// bringsBack says what makes the endpoint up again, and what makes emergency calls go there again.
 func (j *Judge) bringsBack(now time.Time, w *watch) string {
+	words := j.bringsVerdict(now, w)
+	switch {
+	case w.returning && words == "":
+		return j.proofWords(now, w)
+	case w.returning, w.verdict == Down && !w.released && (j.cfg.FailBack == Auto || j.cfg.FailBack == Probes && w.tripped):
+		return words + "; then, for emergency calls, " + j.proofWords(now, w)
+	default:
+		return words
+	}
+}
+
+func (j *Judge) bringsVerdict(now time.Time, w *watch) string {
 	switch w.verdict {
 	case Up:
 		return ""
 	case Unknown:
 		return "one answered probe or call"
 	case Suspect:
-		if w.byCall {
+		switch {
+		case w.ails != "":
+			return "calls that go better"
+		case w.byCall:
 			return fmt.Sprintf("an answered call, or %s", j.goodProbes(w))
+		default:
+			return "one answered probe or call"
 		}
-		return "one answered probe or call"
 	case Down:
+		if w.returning {
+			return ""
+		}
 		return j.bringsUp(now, w)
 	default:
 		panic("health: unknown verdict")
@@ -167,7 +264,7 @@ func (j *Judge) bringsUp(now time.Time, w *watch) string {
 		needs = append(needs, fmt.Sprintf("the end of its hold-down of %s in %s", round(w.holdDown), round(left)))
 	}
 	if len(needs) == 0 {
-		return "the next good probe"
+		needs = append(needs, "the next good probe")
 	}
 	return strings.Join(needs, ", and ")
 }
@@ -185,6 +282,17 @@ func (e Explanation) Words() string {
 	}
 	if !e.NextProbe.IsZero() {
 		fmt.Fprintf(&b, ", next at %s", clock(e.NextProbe))
+	}
+	if e.Returning {
+		b.WriteString("; it is returning, and emergency calls go to others until it has proven itself")
+	}
+	for i, c := range e.Calls {
+		switch {
+		case i == 0:
+			b.WriteString("; " + c.words())
+		case c.Fails != "" && (i == 1 || c.Fails != e.Calls[i-1].Fails): // one number has a window for each class
+			b.WriteString("; it " + c.Fails)
+		}
 	}
 	if e.BringsBack != "" {
 		fmt.Fprintf(&b, "; what brings it back: %s", e.BringsBack)

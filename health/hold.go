@@ -1,13 +1,12 @@
 package health
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 )
 
-// Hold is an operator's override: the endpoint is asked last until the hold ends (R18). It is plain data; [EncodeHolds] writes it down.
+// Hold is an operator's override: the endpoint is asked last until the hold ends (R18). It is plain data; [EncodeState] writes it down.
 type Hold struct {
 	Endpoint EndpointName `json:"endpoint"`
 	By       string       `json:"by"`
@@ -28,7 +27,7 @@ var (
 	ErrNoOwner    = errors.New("a hold needs an owner")
 	ErrNoReason   = errors.New("a hold needs a reason")
 	ErrNoEnd      = errors.New("a hold needs an end in the future")
-	ErrNotHeld    = errors.New("it is neither held nor down")
+	ErrNotHeld    = errors.New("it is neither held nor down, returning or failing for a number")
 )
 
 // Hold holds an endpoint from now on until h.Until; an older hold of it is replaced. h.Endpoint and h.From are filled in.
@@ -45,6 +44,7 @@ func (j *Judge) Hold(now time.Time, name EndpointName, h Hold) error {
 		return fmt.Errorf("hold %s: %w", name, ErrNoEnd)
 	}
 	h.Endpoint, h.From = name, now
+	h.Until = now.Add(h.Until.Sub(now)) // on our monotonic clock, if the caller read the wall's
 	j.keep(w, h)
 	j.notice(now, name, HoldSet, "held by %s until %s: %s", h.By, clock(h.Until), h.Why)
 	return nil
@@ -55,29 +55,56 @@ func (j *Judge) keep(w *watch, h Hold) {
 	j.snapshot = nil
 }
 
-// Release ends an endpoint's hold. A down endpoint is let off its hold-down and, with fail_back: manual, allowed back; it still needs its good probes.
+// Release ends an endpoint's hold, and speaks for an endpoint that is returning: emergency calls go there again. A down endpoint is let off its
+// hold-down and its proof, and with fail_back: manual allowed back; it still needs its good probes. What failed for some numbers is forgotten.
 func (j *Judge) Release(now time.Time, name EndpointName, by string) error {
 	w := j.of[name]
-	if w == nil {
+	switch {
+	case w == nil:
 		return fmt.Errorf("release %s: %w", name, ErrNoEndpoint)
-	}
-	if w.hold == nil && w.verdict != Down {
+	case by == "":
+		return fmt.Errorf("release %s: %w", name, ErrNoOwner)
+	case w.hold == nil && w.verdict != Down && !w.returning && !w.calls.blamed(now):
 		return fmt.Errorf("release %s: %w", name, ErrNotHeld)
 	}
-	if w.hold != nil {
-		w.hold = nil
-		j.snapshot = nil
+	held := w.hold != nil
+	w.hold = nil
+	w.calls.absolve()
+	j.snapshot = nil
+	if held {
 		j.notice(now, name, HoldEnded, "released by %s", by)
 	}
-	if w.verdict == Down {
+	switch {
+	case w.returning:
+		j.proven(now, w, "released by "+by)
+	case w.verdict == Down:
 		w.released = true
+		w.calls.pardon = now
 		j.notice(now, name, Released, "let off its hold-down by %s", by)
 		if j.earned(now, w) {
-			w.upAt = now
-			j.turn(now, w, Up, "released by "+by)
+			j.returns(now, w, "released by "+by)
 		}
+	case !held:
+		j.notice(now, name, Released, "what failed for some numbers is forgotten, by %s", by)
 	}
 	return nil
+}
+
+// blamed says whether the endpoint fails for some number.
+func (d *window) blamed(now time.Time) bool {
+	for _, n := range d.numbers {
+		if n.failing(now) {
+			return true
+		}
+	}
+	return false
+}
+
+// absolve forgets what failed for some numbers.
+func (d *window) absolve() {
+	for _, n := range d.numbers {
+		n.from, n.until, n.lasts = time.Time{}, time.Time{}, 0
+	}
 }
 
 // Holds gives all holds, in the order of the configuration.
@@ -99,10 +126,12 @@ func (j *Judge) RestoreHolds(now time.Time, holds []Hold) {
 		case w == nil:
 			j.notice(now, h.Endpoint, HoldEnded, "hold by %s has ended: %s is no longer configured", h.By, h.Endpoint)
 		case !h.Until.After(now):
-			j.notice(now, h.Endpoint, HoldEnded, "hold by %s has ended at %s", h.By, clock(h.Until))
+			j.notice(now, h.Endpoint, HoldEnded, "hold by %s has ended at %s%s", h.By, clock(h.Until), j.holdRunsOut(now, w))
 		default:
-			h.From = now.Add(h.From.Sub(now)) // on this process's monotonic clock
-			h.Until = now.Add(h.Until.Sub(now))
+			// On this process's monotonic clock, and never for longer than the operator said: the wall clock may have been put back meanwhile.
+			whole := h.Until.Sub(h.From)
+			h.Until = now.Add(min(h.Until.Sub(now), whole))
+			h.From = h.Until.Add(-whole)
 			j.keep(w, h)
 		}
 	}
@@ -124,29 +153,11 @@ func (j *Judge) tickHold(now time.Time, w *watch) {
 	switch {
 	case w.hold == nil:
 	case !now.Before(w.hold.Until):
-		j.notice(now, w.endpoint.Name, HoldEnded, "hold by %s has ended", w.hold.By)
+		j.notice(now, w.endpoint.Name, HoldEnded, "hold by %s has ended%s", w.hold.By, j.holdRunsOut(now, w))
 		w.hold = nil
 		j.snapshot = nil
 	case !w.warned && !now.Before(w.hold.warnAt()):
 		w.warned = true
 		j.notice(now, w.endpoint.Name, HoldEnds, "hold by %s ends at %s: %s", w.hold.By, clock(w.hold.Until), w.hold.Why)
 	}
-}
-
-// EncodeHolds writes holds down, for a state file.
-func EncodeHolds(holds []Hold) ([]byte, error) {
-	b, err := json.MarshalIndent(holds, "", "\t")
-	if err != nil {
-		return nil, fmt.Errorf("encode holds: %w", err)
-	}
-	return append(b, '\n'), nil
-}
-
-// DecodeHolds reads what EncodeHolds wrote.
-func DecodeHolds(b []byte) ([]Hold, error) {
-	var holds []Hold
-	if err := json.Unmarshal(b, &holds); err != nil {
-		return nil, fmt.Errorf("decode holds: %w", err)
-	}
-	return holds, nil
 }

@@ -189,13 +189,21 @@ func TestExplainTellsTheExactEvidence(t *testing.T) {
 		{
 			"r+",
 			"room is down since 12:00:04: 3 probes missed, the last refused with 503; last probe at 12:00:05 answered 200 at 192.0.2.1:5060, next at 12:00:05; " +
-				"what brings it back: 5 good probes in a row (1 so far), and the end of its hold-down of 30s in 29s",
+				"what brings it back: 5 good probes in a row (1 so far), and the end of its hold-down of 30s in 29s; " +
+				"then, for emergency calls, 3 routine calls with two-way audio, or a passed test call, or release, or the canary 10m0s later",
 		},
-		{".++++", "room is up since 12:00:39: answered OPTIONS with 200, the last of 5 in a row; last probe at 12:00:39 answered 200 at 192.0.2.1:5060, next at 12:00:39"},
+		{
+			".++++",
+			"room is up since 12:00:39: answered OPTIONS with 200, the last of 5 in a row; last probe at 12:00:39 answered 200 at 192.0.2.1:5060, next at 12:00:39; " +
+				"it is returning, and emergency calls go to others until it has proven itself; " +
+				"what brings it back: 3 routine calls with two-way audio (0 so far), or a passed test call, or release, or the canary at 12:10:39",
+		},
 		{
 			"FB",
 			"room is suspect since 12:00:40: a call was refused with 500; last probe at 12:00:39 answered 200 at 192.0.2.1:5060, next at 12:00:39; " +
-				"what brings it back: an answered call, or 5 good probes in a row (0 so far); said it is busy, counts as full until 12:00:46",
+				"it is returning, and emergency calls go to others until it has proven itself; 2 calls from 12:00:40 to 12:00:41: 1 busy, 1 failed; " +
+				"what brings it back: an answered call, or 5 good probes in a row (0 so far); then, for emergency calls, " +
+				"3 routine calls with two-way audio (0 so far), or a passed test call, or release, or the canary at 12:10:39; said it is busy, counts as full until 12:00:46",
 		},
 	} {
 		for _, sign := range tt.signs {

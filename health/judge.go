@@ -9,17 +9,18 @@ import (
 // FailBack says how an endpoint that was down comes back.
 type FailBack uint8
 
-// The ways back. Auto acts as Probes until calls are judged in full.
+// The ways back (R17).
 const (
-	Auto FailBack = iota
-	Probes
-	Manual
+	Auto   FailBack = iota // after good probes and hold-down it returns: routine calls prove it before emergency calls go there
+	Probes                 // good probes and hold-down are enough, unless calls tripped it
+	Manual                 // only a release by an operator
 )
 
 // Endpoint is what health knows of a place that can answer.
 type Endpoint struct {
 	Name    EndpointName
 	Partner bool // probed every PartnersEvery
+	Queue   bool // answers: queue: its 200 says that a call is connected, not that a person took it
 }
 
 // Config is what a Judge is made from. Zero values mean the defaults of nines.yaml.
@@ -30,6 +31,7 @@ type Config struct {
 	DownAfter     int           // missed probes in a row; 3
 	UpAfter       int           // good probes in a row; 5
 	HoldDown      time.Duration // 30 s
+	Patience      time.Duration // the routes' patience: an endpoint whose first responses take half of it is slow; 1 s
 	FailBack      FailBack
 	Endpoints     []Endpoint
 	Seed          uint64 // of the jitter
@@ -40,6 +42,7 @@ func (c Config) withDefaults() Config {
 	c.PartnersEvery = orDefault(c.PartnersEvery, 10*time.Second)
 	c.Timeout = orDefault(c.Timeout, 800*time.Millisecond)
 	c.HoldDown = orDefault(c.HoldDown, 30*time.Second)
+	c.Patience = orDefault(c.Patience, time.Second)
 	c.DownAfter = orDefault(c.DownAfter, 3)
 	c.UpAfter = orDefault(c.UpAfter, 5)
 	return c
@@ -94,6 +97,8 @@ type watch struct {
 	hold   *Hold
 	warned bool
 	busy   time.Time // until when it is as good as full
+	calls  window    // what real calls showed
+	ails   string    // how calls find it slow or flaky; empty: not
 
 	next   time.Time // when it is due
 	sent   time.Time // when it was last probed
@@ -110,19 +115,28 @@ type belief struct {
 	missed   int    // missed probes in a row
 	failed   int    // failed calls in a row
 	byCall   bool   // a call raised the suspicion
+	tripped  bool   // calls brought it down: OPTIONS alone never lifts that
 	died     bool   // told that ringing attempts there are lost
 	released bool   // an operator waived hold-down
 	downAt   time.Time
 	upAt     time.Time     // when it last came up from down; zero if never
 	holdDown time.Duration // the one that it has now, after damping
+
+	returning bool      // it was down or held and must prove itself: emergency calls go to others (R17)
+	proofs    int       // calls with two-way audio since
+	canaryAt  time.Time // when one emergency call may try it
 }
 
+// mark is what was believed before bad evidence: that of one moment, or what came so soon after it that it would fill the marks.
 type mark struct {
-	at     time.Time
-	belief belief
+	at, last time.Time
+	belief   belief
 }
 
-const maxMarks = 8
+const (
+	maxMarks  = 32
+	markGrain = 250 * time.Millisecond
+)
 
 type report struct {
 	at    time.Time
@@ -171,6 +185,11 @@ func (j *Judge) Reconfigure(now time.Time, cfg Config) {
 		j.of[e.Name] = w
 		j.order = append(j.order, w)
 	}
+	for _, w := range j.order {
+		if w.returning && !w.tripped && j.cfg.FailBack == Probes {
+			j.proven(now, w, "fail_back is probes now")
+		}
+	}
 	for name, w := range old {
 		if j.of[name] == nil && w.hold != nil {
 			j.notice(now, name, HoldEnded, "hold by %s has ended: %s is no longer configured", w.hold.By, name)
@@ -193,6 +212,7 @@ func (j *Judge) Next() time.Time {
 			sooner(w.next)
 		}
 		sooner(w.holdWakes())
+		sooner(w.calls.ripens())
 	}
 	return next
 }
@@ -202,6 +222,8 @@ func (j *Judge) Due(now time.Time) []EndpointName {
 	var due []EndpointName
 	for _, w := range j.order {
 		j.tickHold(now, w)
+		j.ripen(now, w)
+		j.ageCalls(now, w)
 		if w.out && !now.Before(w.sent.Add(j.cfg.Timeout+lostAfter)) {
 			w.out = false
 			w.next = now
@@ -293,31 +315,6 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Called tells what a real call showed about an endpoint. The words of why continue "a call": "got no answer for 1 s", "was refused with 503".
-func (j *Judge) Called(now time.Time, name EndpointName, what CallOutcome, why string) {
-	w := j.of[name]
-	if w == nil {
-		return
-	}
-	switch what {
-	case CallAnswered:
-		j.hears(now, w)
-		w.failed = 0
-		w.byCall = false
-		j.proved(now, w, "answered a call")
-	case CallRang:
-		j.hears(now, w)
-		j.spoke(now, w, "let a call ring")
-	case CallBusy:
-		j.hears(now, w)
-		w.busy = now.Add(busyFor)
-		j.snapshot = nil
-		j.spoke(now, w, "refused a call as busy")
-	case CallSilent, CallFailed:
-		j.callFailed(now, w, why)
-	}
-}
-
 // proved is good evidence: an answered probe or call.
 func (j *Judge) proved(now time.Time, w *watch, what string) {
 	w.missed, w.died = 0, false
@@ -328,15 +325,15 @@ func (j *Judge) proved(now time.Time, w *watch, what string) {
 		j.turn(now, w, Up, what)
 	case Suspect:
 		switch {
+		case w.ails != "":
 		case !w.byCall:
 			j.turn(now, w, Up, what)
 		case w.good >= j.cfg.UpAfter:
 			j.turn(now, w, Up, fmt.Sprintf("%s, the last of %d in a row", what, w.good))
 		}
 	case Down:
-		if j.earned(now, w) {
-			w.upAt = now
-			j.turn(now, w, Up, fmt.Sprintf("%s, the last of %d in a row", what, w.good))
+		if !w.returning && j.earned(now, w) {
+			j.returns(now, w, fmt.Sprintf("%s, the last of %d in a row", what, w.good))
 		}
 	}
 }
@@ -373,20 +370,18 @@ func (j *Judge) missed(now time.Time, w *watch, sent time.Time) {
 	w.remember(now)
 	w.good = 0
 	w.missed++
-	switch w.verdict {
-	case Down:
+	if w.verdict == Down && !w.returning {
 		return
-	case Unknown, Up, Suspect:
 	}
 	evidence := fmt.Sprintf("%s missed, the last %s", probes(w.missed), describe(w.last.probe))
 	died := w.missed >= j.cfg.suspectAfter() && !w.died
 	switch {
 	case w.missed >= j.cfg.DownAfter:
 		j.bringDown(now, w, evidence, died)
-	case died && w.verdict == Suspect:
+	case died && (w.verdict == Suspect || w.verdict == Down):
 		w.died = true
 		w.evidence += "; " + evidence
-		j.changed(Change{Name: w.endpoint.Name, From: Suspect, To: Suspect, Why: w.evidence, At: now, Died: true})
+		j.changed(Change{Name: w.endpoint.Name, From: w.verdict, To: w.verdict, Why: w.evidence, At: now, Died: true})
 	case died:
 		w.died = true
 		j.turn(now, w, Suspect, evidence)
@@ -396,6 +391,7 @@ func (j *Judge) missed(now time.Time, w *watch, sent time.Time) {
 func (j *Judge) bringDown(now time.Time, w *watch, evidence string, died bool) {
 	w.holdDown = j.damped(now, w)
 	w.downAt, w.died = now, true
+	w.returning, w.proofs, w.canaryAt = false, 0, time.Time{}
 	j.turnDied(now, w, Down, evidence, died)
 }
 
@@ -407,32 +403,16 @@ func (j *Judge) damped(now time.Time, w *watch) time.Duration {
 	return max(j.cfg.HoldDown, min(2*w.holdDown, maxHoldDown))
 }
 
-// callFailed is a real call that got silence or a failure.
-func (j *Judge) callFailed(now time.Time, w *watch, why string) {
-	if j.voided(now) {
-		return
-	}
-	w.remember(now)
-	w.failed++
-	w.good = 0
-	switch w.verdict {
-	case Up, Unknown:
-		w.byCall = true
-		j.turn(now, w, Suspect, "a call "+why)
-	case Suspect:
-		w.byCall = true
-	case Down:
-		return
-	}
-	j.hurry(now, w)
-}
-
 func (w *watch) remember(now time.Time) {
+	if n := len(w.marks); n > 0 && now.Sub(w.marks[n-1].at) < markGrain {
+		w.marks[n-1].last = now
+		return
+	}
 	if len(w.marks) == maxMarks {
 		copy(w.marks, w.marks[1:])
 		w.marks = w.marks[:maxMarks-1]
 	}
-	w.marks = append(w.marks, mark{at: now, belief: w.belief})
+	w.marks = append(w.marks, mark{at: now, last: now, belief: w.belief})
 }
 
 func (j *Judge) turn(now time.Time, w *watch, to Verdict, why string) {
@@ -443,7 +423,7 @@ func (j *Judge) turnDied(now time.Time, w *watch, to Verdict, why string, died b
 	from := w.verdict
 	w.verdict, w.since, w.evidence = to, now, why
 	if to == Up {
-		w.byCall, w.failed, w.released = false, 0, false
+		w.byCall, w.tripped, w.failed, w.released = false, false, 0, false
 	}
 	j.changed(Change{Name: w.endpoint.Name, From: from, To: to, Why: why, At: now, Died: died})
 }

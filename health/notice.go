@@ -17,6 +17,13 @@ const (
 	EvidenceVoid  NoticeKind = "evidence void"
 	SelfSuspected NoticeKind = "we suspect ourselves"
 	SelfTrusted   NoticeKind = "we trust ourselves again"
+
+	ReturnBegins      NoticeKind = "returning"           // it is back and must prove itself
+	Proven            NoticeKind = "proven"              // it has
+	NumberFails       NoticeKind = "fails for a number"  // and answers the others
+	NumberAnswers     NoticeKind = "answers that number" // again
+	AudioMissing      NoticeKind = "audio missing"       // a call without the endpoint's audio
+	PerhapsNotReached NoticeKind = "perhaps not reached" // callers clear soon after a queue's answer
 )
 
 // Notice is something an operator should know.

@@ -51,8 +51,11 @@ func (j *Judge) voided(began time.Time) bool { return j.alone || began.Before(j.
 // takeBack restores what was believed before the first bad evidence since a time.
 func (j *Judge) takeBack(now, since time.Time, why string) {
 	for _, w := range j.order {
+		if w.calls.void(since) {
+			j.snapshot = nil
+		}
 		for i, m := range w.marks {
-			if m.at.Before(since) {
+			if m.last.Before(since) {
 				continue
 			}
 			w.marks = w.marks[:i]

@@ -75,6 +75,20 @@ func (c CallOutcome) String() string {
 		return "failed"
 	case CallBusy:
 		return "busy"
+	case CallRefused:
+		return "refused"
+	case CallTalked:
+		return "talked"
+	case CallOneWay:
+		return "one-way audio"
+	case CallNoMedia:
+		return "no media"
+	case CallCleared:
+		return "cleared"
+	case CallCancelled:
+		return "cancelled"
+	case CallTrying:
+		return "trying"
 	default:
 		return fmt.Sprintf("call outcome %d", uint8(c))
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"nines/health"
 )
 
 // String gives the word of the configuration.
@@ -32,6 +34,20 @@ func (c *Class) UnmarshalText(text []byte) error {
 		}
 	}
 	return fmt.Errorf("read class: %q is none of emergency, routine, test", text)
+}
+
+// Health is the class in health's words, for [health.CallEvidence].
+func (c Class) Health() health.Class {
+	switch c {
+	case Emergency:
+		return health.Emergency
+	case Routine:
+		return health.Routine
+	case Test:
+		return health.Test
+	default:
+		panic("policy: unknown class")
+	}
 }
 
 // String gives the word of the configuration.
@@ -85,6 +101,9 @@ func handOver(plan Plan, s, next Step) string {
 	}
 	if ringing > 0 {
 		fmt.Fprintf(&b, " or %s of ringing", ringing)
+	}
+	if s.AsWell > 0 {
+		fmt.Fprintf(&b, " or %s whatever it says", s.AsWell)
 	}
 	b.WriteString(", at once if it refuses")
 	return b.String()

@@ -13,6 +13,9 @@ import (
 // misjudged loses nothing by it, because an attempt lives on when its patience is spent and its late answer wins.
 const shortPatience = 300 * time.Millisecond
 
+// canaryAlone is how long the canary of a returning endpoint is left alone with it, whatever the endpoint says: then the next is asked as well (R17).
+const canaryAlone = 8 * time.Second
+
 // candidate is one endpoint on its way into a plan.
 type candidate struct {
 	endpoint Endpoint
@@ -20,38 +23,48 @@ type candidate struct {
 	place    int // of its list in the route
 	free     int
 	full     bool
+	proves   bool // the call is not an emergency: it may prove a returning endpoint
+	canary   bool // the call is the emergency that tries a returning endpoint
 }
 
-// behind says whether health or an operator moved it behind the others: 0 not, 1 down, 2 held, 3 both.
+// behind says how far health or an operator moved it behind the others: 0 not, 1 returning, 2 down, 3 and more held. One that is returning answers
+// OPTIONS at least, so that it is asked before one that is down.
 func (c *candidate) behind() int {
 	n := 0
 	if c.state.Held {
-		n = 2
+		n = 3
 	}
-	if c.state.Verdict == health.Down {
+	switch {
+	case c.canary:
+	case c.state.Returning:
+		if c.proves { // routine calls prove it (R17)
+			return n
+		}
 		n++
+	case c.state.Verdict == health.Down:
+		n += 2
 	}
 	return n
 }
 
 // Plan orders a route's endpoints for one call (R5, R7, R9).
 //
-// The order is (held, down, place in the file). An inner list shares by free slots. Full moves an endpoint only behind its neighbours of the same
+// The order is (held, down, returning, place in the file). An inner list shares by free slots. Full moves an endpoint only behind its neighbours of the same
 // kind; with Overflow behind all that have room. Nothing but R9 takes an endpoint out, and it takes partners only.
 func (p *Policy) Plan(m Match, v View) Plan {
 	r := &m.Route
 	plan := Plan{
 		Route: r.Name, Class: r.Class, SecondLine: m.SecondLine,
 		Progress: r.Progress, Ringing: r.Ringing, RingingToPartners: r.RingingToPartners,
-		Overlap: r.Overlap, EarlyMedia: r.EarlyMedia, GiveUp: m.Trunk.GiveUp,
+		Overlap: r.Overlap, EarlyMedia: r.EarlyMedia, Rescue: !r.NoRescue, GiveUp: m.Trunk.GiveUp,
 	}
 	if m.Aid {
 		plan.GiveUp = aidGiveUp
 	}
 	var room [8]candidate // most routes fit, so that they cost no allocation
 	cs := p.candidates(room[:0], m, v)
-	sortCandidates(cs, r.Overflow)
-	moveFull(cs, r.Overflow)
+	arrange(cs, r.Overflow)
+	seatCanary(cs, r.Overflow, v)
 	cs, plan.Why = limitPartners(cs, m, v)
 
 	plan.Steps = make([]Step, len(cs))
@@ -79,10 +92,40 @@ func (p *Policy) candidates(cs []candidate, m Match, v View) []candidate {
 			limit := limit(e, m.Route.Class, m.SecondLine)
 			c.free = limit - c.state.Used
 			c.full = c.free <= 0 || c.state.Busy
+			c.proves = m.Route.Class != Emergency
+			c.canary = !c.proves && c.mayTry(m, v)
 			cs = append(cs, c)
 		}
 	}
 	return cs
+}
+
+// mayTry says whether a call may be the canary of a returning endpoint. A partner that the loop guard moves is not tried.
+func (c *candidate) mayTry(m Match, v View) bool {
+	guarded := c.endpoint.Partner && (m.Aid || v.CallerOut || v.MaxForwards <= 0)
+	return c.state.Returning && c.state.Canary && !c.state.Held && !c.full && !guarded
+}
+
+// seatCanary takes the canary's seat for the endpoint that is asked first, if it is one that is to be tried. The others stay behind: a canary that
+// stood second would be tried by callers whom the first has failed already.
+func seatCanary(cs []candidate, overflow bool, v View) {
+	for len(cs) > 0 && cs[0].canary && v.TakeCanary != nil && !v.TakeCanary(cs[0].endpoint.Name) {
+		cs[0].canary = false
+		arrange(cs, overflow)
+	}
+	moved := false
+	for i := 1; i < len(cs); i++ {
+		moved = moved || cs[i].canary
+		cs[i].canary = false
+	}
+	if moved {
+		arrange(cs, overflow)
+	}
+}
+
+func arrange(cs []candidate, overflow bool) {
+	sortCandidates(cs, overflow)
+	moveFull(cs, overflow)
 }
 
 func contains(cs []candidate, name EndpointName) bool {
@@ -181,7 +224,11 @@ func (c *candidate) step(patience time.Duration) Step {
 	case health.Unknown, health.Suspect, health.Down:
 		patience = min(patience, shortPatience)
 	}
-	return Step{Endpoint: c.endpoint.Name, Partner: c.endpoint.Partner, Patience: patience, Follow3xx: c.endpoint.Follow3xx, Why: c.why()}
+	s := Step{Endpoint: c.endpoint.Name, Partner: c.endpoint.Partner, Patience: patience, Follow3xx: c.endpoint.Follow3xx, Canary: c.canary, Why: c.why()}
+	if c.canary {
+		s.AsWell = canaryAlone
+	}
+	return s
 }
 
 func (c *candidate) why() string {
@@ -191,6 +238,12 @@ func (c *candidate) why() string {
 		if c.state.Held {
 			why = "held, " + why
 		}
+		if c.state.Returning {
+			why += ", returning"
+		}
+	}
+	if c.canary {
+		why += ", this call is the canary that tries it"
 	}
 	switch {
 	case c.state.Busy:

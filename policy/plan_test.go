@@ -40,6 +40,10 @@ func world(t *testing.T, lists [][]EndpointName, s string) (*Policy, View) {
 					st.Held = true
 				case "busy":
 					st.Busy = true
+				case "returning":
+					st.Returning = true
+				case "canary":
+					st.Returning, st.Canary = true, true
 				default:
 					used, calls, ok := strings.Cut(word, "/")
 					var err1, err2 error
@@ -273,7 +277,7 @@ func drawNight(t *rapid.T) night {
 		})
 		n.state[name] = State{
 			Verdict: health.Verdict(rapid.IntRange(0, 3).Draw(t, "verdict")), Held: rapid.Bool().Draw(t, "held"),
-			Used: rapid.IntRange(0, 6).Draw(t, "used"), Busy: rapid.Bool().Draw(t, "busy"),
+			Used: rapid.IntRange(0, 6).Draw(t, "used"), Busy: rapid.Bool().Draw(t, "busy"), Returning: rapid.IntRange(0, 3).Draw(t, "returning") == 0,
 		}
 		if i == 0 || rapid.Bool().Draw(t, "new list") {
 			n.match.Route.Ask = append(n.match.Route.Ask, nil)
@@ -295,13 +299,16 @@ func drawNight(t *rapid.T) night {
 	return n
 }
 
-// rank is what health and operators say, as R5 writes it.
+// rank is what health and operators say, as R5 and R17 write it.
 func (n night) rank(name EndpointName) (r int) {
 	if n.state[name].Held {
-		r = 2
+		r = 3
 	}
-	if n.state[name].Verdict == health.Down {
+	switch {
+	case n.state[name].Returning && n.match.Route.Class == Emergency:
 		r++
+	case n.state[name].Verdict == health.Down && !n.state[name].Returning:
+		r += 2
 	}
 	return r
 }
@@ -355,7 +362,7 @@ func TestPropertyHealthOrdersThePlan(t *testing.T) {
 			a, b := plan.Steps[i-1], plan.Steps[i]
 			switch ra, rb := n.rank(a.Endpoint), n.rank(b.Endpoint); {
 			case ra > rb:
-				t.Errorf("%s before %s: held after down after the rest", a.Endpoint, b.Endpoint)
+				t.Errorf("%s before %s: held after down after returning (for emergency calls) after the rest", a.Endpoint, b.Endpoint)
 			case ra == rb && a.Partner != b.Partner && n.place[a.Endpoint] > n.place[b.Endpoint] && !n.match.Route.Overflow:
 				t.Errorf("%s before %s: nothing but health brings one kind before another that is written earlier", a.Endpoint, b.Endpoint)
 			case ra == rb && a.Partner == b.Partner && n.place[a.Endpoint] > n.place[b.Endpoint] && !n.full(b.Endpoint):

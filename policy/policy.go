@@ -75,6 +75,8 @@ type Route struct {
 	Overlap           bool          // false: move on instead of asking as well
 	Overflow          bool          // overflow_to_partners: full own rooms are reason enough to ask partners before them
 	EarlyMedia        bool          // early_media: first
+	NoRescue          bool          // rescue: off
+	RescueBye         bool          // rescue_bye: suspicious
 	Aid               bool          // calls on this route came as mutual aid
 }
 
@@ -114,6 +116,9 @@ type State struct {
 	Held    bool
 	Used    int  // calls it has now, asked and talking
 	Busy    bool // it said 480, 486 or 600 within the last 5 s (R14): as good as full
+	// Returning is set while it must still prove itself (R17, [health.Standing].Returning): emergency calls go there last, routine calls in its place.
+	Returning bool
+	Canary    bool // one emergency call may try it ([health.Standing].CanaryDue)
 	// Words is health's sentence for the verdict ([health.Standing].Words); empty: the bare verdict. It goes into [Step].Why.
 	Words string
 }
@@ -121,6 +126,9 @@ type State struct {
 // View is the world at the moment of planning.
 type View struct {
 	State func(EndpointName) State
+	// TakeCanary takes the one canary seat of a returning endpoint ([Slots].TakeCanary); false: another call has it. It is asked only for an endpoint
+	// that the canary would ask first. Nil: the seat is free, for plans that are only shown.
+	TakeCanary func(EndpointName) bool
 	// MaxForwards is what the caller's request still had (70 where it had none). At 0 partners leave the plan (R9).
 	MaxForwards int
 	// CallerOut is set when this caller's number is already in a call at a partner: partners are asked last, and one only (R9).
@@ -138,6 +146,8 @@ type Plan struct {
 	RingingToPartners time.Duration // 0 means never
 	Overlap           bool
 	EarlyMedia        bool
+	Rescue            bool // a talking call that loses its endpoint is moved to another (R21)
+	RescueBye         bool // a suspicious BYE may be the loss of the endpoint (R23); needs Rescue
 	GiveUp            time.Duration
 	Why               string // what shaped the plan besides health and slots (R9), in plain words; empty when nothing did
 }
@@ -148,5 +158,11 @@ type Step struct {
 	Partner   bool
 	Patience  time.Duration
 	Follow3xx bool
-	Why       string // why it stands here, for the record and for explain: "up", "down since …", "full (60 of 60)"
+	// Canary marks the one emergency call that tries a returning endpoint; only a plan's first step can be one (R17). The seat is given back with
+	// [Slots].LeaveCanary when the attempt is over, and the evidence of the call says that it was the canary.
+	Canary bool
+	// AsWell is how long after this step is asked the next is asked as well unless somebody has answered, whatever this one says: also while it rings.
+	// 0 means never.
+	AsWell time.Duration
+	Why    string // why it stands here, for the record and for explain: "up", "down since …", "full (60 of 60)"
 }

@@ -11,6 +11,7 @@ const unlimited = math.MaxInt32
 const (
 	overEvery   = time.Second            // a full partner takes one new emergency call in this time (R7)
 	turnEvery   = 500 * time.Millisecond // a call that waits its turn should ask again after this time
+	canaryFor   = 3 * time.Minute        // a canary that was never said to be over gives its seat back after this time (R17)
 	turnForgets = 5 * time.Second        // a waiting call that did not ask again for so long is gone
 )
 
@@ -40,6 +41,7 @@ type Slots struct {
 type slot struct {
 	endpoint Endpoint
 	used     int
+	canary   time.Time // until when its canary seat is taken, at the latest
 	over     time.Time // when a full partner was last asked all the same
 	queue    []waiting // second line, oldest first
 }
@@ -224,4 +226,21 @@ func (s *Slots) Room(name EndpointName) (n int, ok bool) {
 		return 0, false
 	}
 	return max(0, sl.endpoint.Calls-sl.used), true
+}
+
+// TakeCanary takes the one seat of an endpoint's canary (R17), and says whether it was free.
+func (s *Slots) TakeCanary(now time.Time, name EndpointName) bool {
+	sl := s.slot(name)
+	if now.Before(sl.canary) {
+		return false
+	}
+	sl.canary = now.Add(canaryFor)
+	return true
+}
+
+// LeaveCanary gives the seat back: the canary has talked, or its attempt is over.
+func (s *Slots) LeaveCanary(name EndpointName) {
+	if sl := s.of[name]; sl != nil {
+		sl.canary = time.Time{}
+	}
 }

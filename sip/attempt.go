@@ -49,14 +49,18 @@ type attempt struct {
 	released  bool
 	reported  bool // its silence has been told to health
 
-	dialogs   []*leg.Leg      // one per To tag; leg is the one that counts
-	earlyMsgs []*wire.Message // the first provisional with SDP of each dialog
-	answered  bool
-	answerMsg *wire.Message // its 2xx; nil once it is not needed any more
-	acked     bool          // our ACK to it went out, or waits for a connection
-	ack       []byte        // that ACK
-	rang      bool
-	spoke     bool // any response came
+	dialogs    []*leg.Leg      // one per To tag; leg is the one that counts
+	earlyMsgs  []*wire.Message // the first provisional with SDP of each dialog
+	answered   bool
+	answerMsg  *wire.Message // its 2xx; nil once it is not needed any more
+	acked      bool          // our ACK to it went out, or waits for a connection
+	ack        []byte        // that ACK
+	madeOffer  bool          // its INVITE carried an offer
+	firstAt    time.Time     // its first response of any kind
+	canary     bool          // it tries a returning endpoint (R17)
+	canaryLeft bool          // and has given the seat back
+	rang       bool
+	spoke      bool // any response came
 }
 
 // connectLimit is how long a TCP or TLS connection may take (R12).
@@ -66,6 +70,7 @@ const connectLimit = 200 * time.Millisecond
 func (s *session) ask(now time.Time, a call.Ask) {
 	at := &attempt{s: s, id: a.Attempt, ask: a, asked: now}
 	at.ep = s.routing.byName[a.Endpoint]
+	at.canary = s.isCanary(a)
 	s.attempts = append(s.attempts, at)
 	if at.ep == nil {
 		at.final = true
@@ -215,6 +220,9 @@ func (at *attempt) invite(f wire.Flow) []byte {
 	b = appendOptionTags(b, m, s.machine.Class != policy.Routine)
 	b = at.appendDiversion(b, f)
 	b = appendEndToEnd(b, m, true)
+	if at.madeOffer && !s.offer.ok { // a rescue of a call whose INVITE had no body
+		b = wire.AppendHeader(b, "Content-Type", "application/sdp")
+	}
 	b = at.appendHistory(b, f)
 	return wire.AppendBody(b, body)
 }
@@ -259,10 +267,17 @@ func withLR(uri string) string {
 // offerBody is the caller's body with this attempt's ports in it. After a frozen answer only its codecs are offered (R44).
 func (at *attempt) offerBody(f wire.Flow) (body, text []byte) {
 	s := at.s
-	if !s.offer.ok {
+	rescue := s.final // the caller's last description is offered, whatever it was when it was sent (R21)
+	switch {
+	case rescue:
+		text = s.caller.far
+	case s.offer.ok:
+		text = s.offer.text()
+	}
+	if text == nil {
 		return s.invite.Body, nil
 	}
-	text = s.offer.text()
+	at.madeOffer = true
 	if s.frozen != nil {
 		text = sdp.Restrict(text, s.frozen.theirs)
 	}
@@ -270,13 +285,18 @@ func (at *attempt) offerBody(f wire.Flow) (body, text []byte) {
 		at.media = s.reserve(f.Remote.Addr().Unmap().Is6(), s.caller.media.Len())
 	}
 	text = s.rewrite(&at.party, text)
+	if !s.offer.ok {
+		return text, text
+	}
 	return sdp.Splice(s.offer.body, s.offer.span, text), text
 }
 
 // response is a response to this attempt's INVITE.
 func (at *attempt) response(now time.Time, m *wire.Message, f wire.Flow) {
 	defer at.s.loop.touch(at.s)
-	at.spoke = true
+	if !at.spoke {
+		at.spoke, at.firstAt = true, now
+	}
 	if at.held && m.Status < 200 {
 		at.held = false
 		at.s.feed(now, call.Woke{Attempt: at.id})
@@ -315,9 +335,7 @@ func (at *attempt) provisional(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	if !at.rang {
 		at.rang = true
-		if !at.stopped {
-			s.loop.called(now, at.ep.Name, health.CallRang, "")
-		}
+		at.shows(now, health.CallRang, m.Status, "") // also one that was stopped for its silence: it was slow, not dead
 		s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Int("code", m.Status).Dur("after_ms", now.Sub(at.asked)).Msg("rings")
 	}
 	s.feed(now, call.Rang{Attempt: at.id, Code: m.Status, SDP: withSDP})
@@ -374,11 +392,12 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	at.answerMsg, at.answered, at.final, at.leg = m, true, true, d
 	usable := !o.NoAnswer
-	if s.lateOffer {
+	if !at.madeOffer {
 		usable = describe(m).ok
 	}
+	usable = usable && at.fits(m)
 	if usable {
-		s.loop.called(now, at.ep.Name, health.CallAnswered, "")
+		at.shows(now, health.CallAnswered, m.Status, "")
 		s.loop.s.cfg.Observer.Attempted(at.ep.Name, "answered")
 	}
 	s.feed(now, call.Answered{Attempt: at.id, Usable: usable})
@@ -426,8 +445,8 @@ func (at *attempt) refused(now time.Time, m *wire.Message) {
 	s := at.s
 	s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Int("code", m.Status).Str("reason", m.Reason).Msg("refused")
 	if !at.stopped {
-		if what, ok := policy.Evidence(m.Status); ok {
-			s.loop.called(now, at.ep.Name, what, "was refused with "+utoa(uint64(m.Status)))
+		if what, ok := health.CallOutcomeOf(m.Status); ok {
+			at.shows(now, what, m.Status, "was refused with "+utoa(uint64(m.Status)))
 		}
 	}
 	s.loop.s.cfg.Observer.Attempted(at.ep.Name, map[bool]string{true: "stopped", false: "refused"}[at.stopped])
@@ -474,7 +493,7 @@ func (at *attempt) fail(now time.Time, cause call.Cause, code int) {
 	}
 	at.final = true
 	if !at.stopped && cause != call.NoAddress {
-		at.s.loop.called(now, at.ep.Name, health.CallFailed, causeText(cause))
+		at.shows(now, health.CallFailed, 0, causeText(cause))
 	}
 	at.s.loop.s.cfg.Observer.Attempted(at.ep.Name, "failed")
 	at.release()
@@ -520,7 +539,7 @@ func (at *attempt) icmp(now time.Time) {
 		return // it has spoken: an ICMP error can't be about a dead port
 	}
 	defer at.s.loop.touch(at.s)
-	at.s.loop.called(now, at.ep.Name, health.CallSilent, "met a closed port (ICMP)")
+	at.shows(now, health.CallSilent, 0, "met a closed port (ICMP)")
 	at.reported = true
 	at.s.feed(now, call.Unreachable{Attempt: at.id})
 }
@@ -538,7 +557,7 @@ func (at *attempt) outlives(now time.Time) bool {
 	case at.stopped:
 		// Its CANCEL waits for the first sign of life.
 	case at.rang:
-		at.s.loop.called(now, at.ep.Name, health.CallFailed, "lost its connection while it rang")
+		at.shows(now, health.CallFailed, 0, "lost its connection while it rang")
 		at.died(now)
 	default:
 		at.fail(now, call.Transport, 0)
@@ -673,7 +692,7 @@ func (at *attempt) discard(now time.Time, why string) {
 
 // confirm ACKs the winner's 2xx. Where the 2xx was the offer the ACK waits for the caller's answer.
 func (at *attempt) confirm(now time.Time) {
-	if at.s.lateOffer && describe(at.answerMsg).ok {
+	if !at.madeOffer && describe(at.answerMsg).ok {
 		return
 	}
 	at.ackNow(now, nil, nil, "")
@@ -770,6 +789,7 @@ func (at *attempt) release() {
 	} else {
 		return // still asked: its end releases it
 	}
+	at.leaveCanary()
 	sh := &at.s.loop.s.shared
 	sh.mu.Lock()
 	if at.slot {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nines/call"
+	"nines/health"
 	"nines/sip/leg"
 	"nines/sip/txn"
 	"nines/sip/wire"
@@ -81,7 +82,7 @@ func (s *session) inDialog(now time.Time, part int, key txn.Key, m *wire.Message
 	case "PRACK":
 		s.onPrack(now, p, key, m, f)
 	default:
-		if s.across(part) == nil {
+		if s.across(part) == nil || !s.watch.lostAt.IsZero() { // in a rescue nobody is there to answer
 			s.onEarly(now, p, key, m, f)
 			return
 		}
@@ -133,7 +134,12 @@ func (s *session) onBye(now time.Time, part int, key txn.Key, m *wire.Message, f
 	case part == 0 || s.attempts[part-1] == s.winner:
 		s.party(part).leg.End()
 		s.byeMsg = m
-		s.feed(now, call.HungUp{Side: s.side(part)})
+		if part == 0 {
+			s.cleared(now)
+			s.feed(now, call.HungUp{Side: call.Caller})
+			return
+		}
+		s.suspiciousBye(now, s.winner, m)
 	}
 }
 
@@ -278,9 +284,19 @@ func (r *relay) busy(now time.Time) {
 	if r.part >= 0 {
 		r.s.reply(now, r.key, r.req, r.src, 491, "Request Pending")
 	} else {
-		r.s.refitLater(now)
+		r.again(now)
 	}
 	r.finish()
+}
+
+// again tries our own re-INVITE later: the other side is busy with an exchange of its own (RFC 3261 §14.1).
+func (r *relay) again(now time.Time) {
+	if r.to == &r.s.caller {
+		r.s.retellDue = true
+		r.s.caller.leg.BackOff(now, r.s.loop.rnd.Uint32())
+		return
+	}
+	r.s.refitLater(now)
 }
 
 func (s *session) partOf(p *party) int {
@@ -316,7 +332,7 @@ func (r *relay) response(now time.Time, m *wire.Message, f wire.Flow) {
 		case r.part >= 0:
 			s.copyReply(now, r, m, m.Body, nil)
 		case m.Status == 491:
-			s.refitLater(now)
+			r.again(now)
 		default:
 			s.log.Warn().Int("code", m.Status).Msg("the winner refused the codecs that the caller was told")
 		}
@@ -353,8 +369,12 @@ func (r *relay) succeeded(now time.Time, m *wire.Message) {
 		}
 		return
 	}
-	if r.part < 0 { // our own re-INVITE: only the endpoint's media is concerned
-		if d.ok && s.winner != nil {
+	if r.part < 0 { // our own re-INVITE: only one side's media is concerned
+		if d.ok && s.winner != nil && r.to == &s.caller {
+			s.caller.far = d.text()
+			s.pair(&s.winner.party, s.winner.far, &s.caller, s.caller.far)
+			s.noteMuted(now)
+		} else if d.ok && s.winner != nil {
 			s.winner.far = d.text()
 			s.pair(&s.caller, s.caller.far, &s.winner.party, d.text())
 		}
@@ -367,6 +387,7 @@ func (r *relay) succeeded(now time.Time, m *wire.Message) {
 		r.from.far, r.to.far = r.offer.text(), d.text()
 		s.pair(r.from, r.from.far, r.to, r.to.far)
 		s.rejoin()
+		s.noteMuted(now)
 	}
 	body, text := m.Body, []byte(nil)
 	if d.ok {
@@ -652,6 +673,9 @@ func (s *session) legTick(now time.Time, p *party) {
 				s.answer(now, s.winner)
 			}
 		case leg.RetryDue:
+			if s.retellDue && p == &s.caller {
+				s.retell(now)
+			}
 			if s.refitDue && s.winner != nil && p == &s.winner.party {
 				s.refit(now, s.winner)
 			}
@@ -875,7 +899,11 @@ func (s *session) reach(now time.Time, p *party, line leg.Line, then reached) {
 		l.post(func(now time.Time) {
 			switch {
 			case err == nil:
+				revived := p.dead
 				p.flow, p.dead = f, false
+				if revived && s.winner != nil && p == &s.winner.party && l.s.health.Load().Of(s.winner.ep.Name).Verdict != health.Down {
+					s.feed(now, call.Condemned{Why: "a new connection was accepted"})
+				}
 			case !p.dead:
 				f, err = p.flow, nil // where the Contact points nobody listens; the way that we know is better than none
 			}

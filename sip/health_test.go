@@ -219,6 +219,8 @@ func (p *pause) Probed(health.Probe) {
 
 func (*pause) Heard(policy.TrunkName) {}
 
+func (*pause) Noticed(health.Notice) {}
+
 func TestOurOwnStallVoidsTheEvidence(t *testing.T) {
 	for _, stall := range []time.Duration{100 * time.Millisecond, 1500 * time.Millisecond} {
 		t.Run(fmt.Sprint(stall), func(t *testing.T) {

@@ -12,7 +12,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"nines/call"
 	"nines/health"
+	"nines/media"
 	"nines/sip/txn"
 	"nines/sip/wire"
 )
@@ -42,10 +44,14 @@ type loop struct {
 	dirty    []*session
 	out      []wire.Out
 
+	stats     []media.StreamStats // memory for a look at a side
+	voidUntil time.Time           // no witness counts before this (R13)
+
 	judge *health.Judge // loop 0 only
 	due   time.Time     // when the loop meant to wake, to notice its own stalls
 
-	toldHeard int64 // the last time that the judge was told about
+	toldHeard int64     // the last time that the judge was told about
+	selfSaid  time.Time // when the calls were last told that we suspect ourselves
 }
 
 // item is one thing in the inbox: a packet, or something to do.
@@ -152,7 +158,7 @@ const grain = 5 * time.Millisecond
 
 // turn takes everything that is in the inbox, then everything that is due, then writes.
 func (l *loop) turn(now time.Time) {
-	if l.judge != nil && !l.due.IsZero() {
+	if !l.due.IsZero() {
 		if late := now.Sub(l.due); late >= stall {
 			l.stalled(now, late)
 		}
@@ -413,8 +419,11 @@ func (l *loop) closed(now time.Time, f wire.Flow, err error) {
 			keys = append(keys, key)
 		}
 	}
-	for _, s := range l.calls {
+	for _, s := range l.sorted() {
 		s.broke(f)
+		if s.winner != nil && !s.over && s.winner.flow == f {
+			s.feed(now, call.Condemned{On: true, Why: "the connection to " + s.winner.named() + " was reset"})
+		}
 	}
 	slices.Sort(keys) // a night is replayed in the same order
 	for _, key := range keys {

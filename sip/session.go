@@ -45,6 +45,11 @@ type session struct {
 	relays     []*relay      // requests in dialog that wait for the other side's answer
 	refitDue   bool          // the winner must be asked again for the codecs that the caller was told (R44)
 	check      callerCheck
+	watch      watch               // over the endpoint's media (R20)
+	talksSince time.Time           // since when the present endpoint talks
+	retellDue  bool                // the caller must be asked again: the new endpoint answered otherwise (R21)
+	byeJudge   func(now time.Time) // a suspicious BYE that waits for its burst (R23)
+	byeJudgeAt time.Time
 
 	events     []call.Event
 	feeding    bool
@@ -204,10 +209,11 @@ func (s *session) reserveCaller() {
 	}
 }
 
-// reserve opens the ports of one side. The second line leaves a third of them to new emergency calls (R7).
+// reserve opens the ports of one side. The second line leaves a third of them to new emergency calls (R7). A rescue gets its ports all the same: the
+// caller talks to ours, so audio that goes past us would be none, and the lost endpoint's are given back for them.
 func (s *session) reserve(six bool, streams int) *media.Side {
 	relay := s.loop.s.cfg.Media
-	if s.match.SecondLine {
+	if s.match.SecondLine && !s.final {
 		if t := relay.Stats(); t.Free < (t.Free+t.InUse)/3 {
 			s.loop.s.count.noPorts.Add(1)
 			s.log.Warn().Msg("few media ports are left, and they are kept for new emergency calls: this call's audio goes past us")
@@ -232,17 +238,35 @@ func (s *session) reserve(six bool, streams int) *media.Side {
 // plan makes a plan of what is believed now and gives it to the call.
 func (s *session) plan(now time.Time) {
 	srv := s.loop.s
+	if s.final { // a rescue: by the configuration that runs now, in the second line (R7, R21)
+		s.routing, s.frozen = srv.routing.Load(), nil
+		if m := s.routing.policy.Match(query(s.invite, s.trunk)); m.Found {
+			s.match = m
+		}
+		s.match.SecondLine = true
+	}
 	snap := srv.health.Load()
 	srv.shared.mu.Lock()
+	own := 0
+	for _, at := range s.attempts {
+		if at.marked {
+			own++
+		}
+	}
 	p := s.routing.policy.Plan(s.match, policy.View{
 		State: func(name policy.EndpointName) policy.State {
-			st := snap.Of(name)
-			return policy.State{Verdict: st.Verdict, Held: st.Held, Busy: st.Full(now), Used: srv.shared.slots.Used(name), Words: st.Words}
+			st := snap.For(name, s.match.Number)
+			return policy.State{
+				Verdict: st.Verdict, Held: st.Held, Busy: st.Full(now), Used: srv.shared.slots.Used(name), Words: st.Words,
+				Returning: st.Returning, Canary: st.CanaryDue(now),
+			}
 		},
+		TakeCanary:  func(name policy.EndpointName) bool { return srv.shared.slots.TakeCanary(now, name) },
 		MaxForwards: maxForwards(s.invite),
-		CallerOut:   s.number != "" && srv.shared.out[s.number] > 0,
+		CallerOut:   s.number != "" && srv.shared.out[s.number] > own,
 	})
 	srv.shared.mu.Unlock()
+	p.RescueBye = p.Rescue && s.match.Route.RescueBye
 	s.feed(now, call.Planned{Plan: p})
 }
 
@@ -365,6 +389,16 @@ func (s *session) perform(now time.Time, a call.Action) {
 		s.reject(now, a)
 	case call.HangUp:
 		s.hangUp(now, a)
+	case call.Check:
+		s.checkEndpoint(now, false)
+	case call.Rescuing:
+		s.rescuing(now, a)
+	case call.Kept:
+		s.kept(a)
+	case call.Replace:
+		s.replace(now, s.attempt(a.Attempt))
+	case call.Abandon:
+		s.abandon(now, a)
 	case call.Note:
 		s.log.Info().Msg(a.Text)
 	case call.Over:
@@ -443,10 +477,10 @@ func (s *session) aim(at *attempt) {
 	}
 	if d := at.sdpOf(msg); d.ok {
 		at.far = d.text()
-		if s.lateOffer && at.media == nil && s.caller.media != nil {
+		if !at.madeOffer && at.media == nil && s.caller.media != nil {
 			at.media = s.reserve(at.flow.Remote.Addr().Unmap().Is6(), s.caller.media.Len()) // the caller's answer will need it
 		}
-		if s.offer.ok {
+		if at.madeOffer {
 			s.pair(&s.caller, s.caller.far, &at.party, at.far)
 		}
 	}
@@ -471,7 +505,7 @@ func (s *session) answer(now time.Time, at *attempt) {
 		return
 	}
 	s.waits = false
-	s.answeredAt = now
+	s.answeredAt, s.talksSince = now, now
 	m := at.answerMsg
 	var body, text []byte
 	ctype := ""
@@ -505,6 +539,7 @@ func (s *session) answer(now time.Time, at *attempt) {
 	s.loop.s.cfg.Observer.CallAnswered(s.match.Route.Name, s.machine.Class, at.ep.Name, setup)
 	s.log.Info().Str("endpoint", string(at.ep.Name)).Dur("setup_ms", setup).Int("attempt", int(at.id)).Msg("call answered")
 	s.refit(now, at)
+	s.watchTalk(now)
 }
 
 // appendAnswerHeaders copies the end-to-end headers of a 200 up, with option tags that hold on the caller's leg.
@@ -618,6 +653,11 @@ func (s *session) end(now time.Time, why string) {
 	s.over = true
 	s.letGo(now, why)
 	s.log.Info().Str("why", why).Dur("age_ms", now.Sub(s.began)).Msg("call over")
+	s.found()
+	if s.machine.LostTalking {
+		s.loop.s.count.lostTalking.Add(1)
+		s.log.Warn().Str("why", why).Msg("the caller left while nobody talked to it any more: ring it back")
+	}
 	s.loop.s.count.active.Add(-1)
 	s.loop.s.cfg.Observer.CallOver(s.trunk.Name, s.match.Route.Name, !s.answeredAt.IsZero())
 	if !s.answeredAt.IsZero() {
@@ -646,6 +686,10 @@ func (s *session) wake() time.Time {
 	}
 	if !s.over {
 		t = earliest(t, s.check.next)
+		t = earliest(t, s.watch.next)
+		if s.byeJudge != nil {
+			t = earliest(t, s.byeJudgeAt)
+		}
 	}
 	for _, r := range s.relays {
 		if !r.answered && !r.cancelled {
@@ -661,6 +705,13 @@ func (s *session) tick(now time.Time) {
 	s.legTick(now, &s.caller)
 	if s.winner != nil && s.winner.leg != nil {
 		s.legTick(now, &s.winner.party)
+	}
+	if !s.over && !s.watch.next.IsZero() && !s.watch.next.After(now) {
+		s.look(now) // before the call's own deadlines: a packet that has come speaks first
+	}
+	if judge := s.byeJudge; judge != nil && !s.byeJudgeAt.After(now) {
+		s.byeJudge = nil
+		judge(now)
 	}
 	if w := s.machine.Wake(); !w.IsZero() && !w.After(now) {
 		s.feed(now, call.Tick{})

@@ -47,6 +47,7 @@ type Endpoint struct {
 	Addresses []netip.Addr   // used while DNS has no answer
 	MediaFrom []netip.Prefix // networks its media may come from beside the negotiated address
 	Symmetric bool
+	Queue     bool // answers: queue: its 200 connects, but a person may not be there
 }
 
 // Routing is what a reload swaps. It is never changed after it was given to [Server.Swap].
@@ -56,7 +57,8 @@ type Routing struct {
 	Endpoints       []Endpoint
 	Routes          []policy.Route
 	Health          health.Config
-	AnswerEmergency bool // unknown_sources: answer_emergency
+	AnswerEmergency bool          // unknown_sources: answer_emergency
+	MediaGap        time.Duration // so long without a packet and an endpoint's media has stopped (R20); 0 means 2 s
 }
 
 // Observer is told what happened, from the loops; it must not block.
@@ -69,12 +71,16 @@ type Observer interface {
 	CallFailed(route policy.RouteName, class policy.Class, code int)
 	// CallOver says that a call has ended; each CallBegan is followed by one.
 	CallOver(trunk policy.TrunkName, route policy.RouteName, answered bool)
+	// Rescued says that a talking call has been moved to another endpoint, and how long the caller heard nobody (R22).
+	Rescued(route policy.RouteName, class policy.Class, endpoint policy.EndpointName, gap time.Duration)
 	// Attempted says how an attempt went: answered, refused, failed, silent, stopped, unusable.
 	Attempted(endpoint policy.EndpointName, outcome string)
 	// Probed says what became of an OPTIONS probe.
 	Probed(health.Probe)
 	// Heard says that a trunk sent a request outside a dialog.
 	Heard(trunk policy.TrunkName)
+	// Noticed says what an operator should know besides verdicts; it is in the log already.
+	Noticed(health.Notice)
 }
 
 // Config is what a Server needs once, at its start.
@@ -119,6 +125,9 @@ type shared struct {
 	mu    sync.Mutex
 	slots *policy.Slots
 	out   map[string]int // caller numbers that are in a call at a partner (R9)
+	// options says which endpoints answer in-dialog OPTIONS with 2xx: learned in their first call, kept (R20).
+	options  map[policy.EndpointName]bool
+	byeTimes map[policy.EndpointName][]time.Time // the last BYEs of each endpoint (R23)
 }
 
 // New binds the sockets and prepares the loops; nothing is read before Run.
@@ -135,7 +144,7 @@ func New(cfg Config, r Routing) (*Server, error) {
 	if cfg.Loops > maxLoops {
 		cfg.Loops = maxLoops
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, shared: shared{out: map[string]int{}}}
+	s := &Server{cfg: cfg, log: cfg.Log, shared: shared{out: map[string]int{}, options: map[policy.EndpointName]bool{}, byeTimes: map[policy.EndpointName][]time.Time{}}}
 	s.names = newResolver(cfg.Resolve, s.resolved)
 	compiled, err := compile(r)
 	if err != nil {
@@ -407,6 +416,14 @@ func policyEndpoints(es []Endpoint) []policy.Endpoint {
 	return out
 }
 
+// mediaGap is health.media_gap.
+func (r *routing) mediaGap() time.Duration {
+	if r.MediaGap <= 0 {
+		return 2 * time.Second
+	}
+	return r.MediaGap
+}
+
 // trunk finds who a source address is; the longest prefix wins.
 func (r *routing) trunk(a netip.Addr) *Trunk {
 	a = a.Unmap()
@@ -429,9 +446,11 @@ func (nobody) CallBegan(policy.TrunkName, policy.RouteName)                     
 func (nobody) CallAnswered(policy.RouteName, policy.Class, policy.EndpointName, time.Duration) {}
 func (nobody) CallFailed(policy.RouteName, policy.Class, int)                                  {}
 func (nobody) CallOver(policy.TrunkName, policy.RouteName, bool)                               {}
+func (nobody) Rescued(policy.RouteName, policy.Class, policy.EndpointName, time.Duration)      {}
 func (nobody) Attempted(policy.EndpointName, string)                                           {}
 func (nobody) Probed(health.Probe)                                                             {}
 func (nobody) Heard(policy.TrunkName)                                                          {}
+func (nobody) Noticed(health.Notice)                                                           {}
 
 func systemResolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)

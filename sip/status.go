@@ -18,9 +18,11 @@ type counters struct {
 	requests, responses, garbage, malformed, stray, overflow atomic.Uint64
 	unknown, unknownInvites, icmp, panics, stalls, noPorts   atomic.Uint64
 	resent, repeats                                          atomic.Uint64
+	rescues, rescued, kept, lostTalking                      atomic.Uint64
+	rescuing                                                 atomic.Int64
 }
 
-// Counters are numbers since the start, but for Active and Talking, which are now.
+// Counters are numbers since the start, but for Active, Talking and Rescuing, which are now.
 type Counters struct {
 	Calls     uint64 `json:"calls"`     // INVITEs that became calls
 	Answered  uint64 `json:"answered"`  // 200 sent to the caller
@@ -39,10 +41,15 @@ type Counters struct {
 	UnknownInvites uint64 `json:"unknown_invites"` // INVITEs of such hosts
 	ICMP           uint64 `json:"icmp"`
 	Panics         uint64 `json:"panics"`
-	Stalls         uint64 `json:"stalls"`   // times we were late ourselves
-	NoPorts        uint64 `json:"no_ports"` // sides of calls that found no media ports
-	Resent         uint64 `json:"resent"`   // messages that a timer sent again
-	Repeats        uint64 `json:"repeats"`  // messages that came again
+	Stalls         uint64 `json:"stalls"`       // times we were late ourselves
+	NoPorts        uint64 `json:"no_ports"`     // sides of calls that found no media ports
+	Rescues        uint64 `json:"rescues"`      // times a talking call lost its endpoint
+	Rescued        uint64 `json:"rescued"`      // of them, heard another endpoint afterwards
+	Kept           uint64 `json:"kept"`         // of them, the endpoint came back before anybody else answered
+	Rescuing       int64  `json:"rescuing"`     // of them, somebody else is being asked now
+	LostTalking    uint64 `json:"lost_talking"` // calls whose caller left while nobody talked to it any more
+	Resent         uint64 `json:"resent"`       // messages that a timer sent again
+	Repeats        uint64 `json:"repeats"`      // messages that came again
 
 	Wire wire.Counters `json:"wire"`
 }
@@ -56,7 +63,8 @@ func (s *Server) Counters() Counters {
 		Requests: c.requests.Load(), Responses: c.responses.Load(), Garbage: c.garbage.Load(), Malformed: c.malformed.Load(),
 		Stray: c.stray.Load(), Overflow: c.overflow.Load(), Unknown: c.unknown.Load(), UnknownInvites: c.unknownInvites.Load(),
 		ICMP: c.icmp.Load(), Panics: c.panics.Load(), Stalls: c.stalls.Load(), NoPorts: c.noPorts.Load(),
-		Resent: c.resent.Load(), Repeats: c.repeats.Load(), Wire: s.stack.Counters(),
+		Resent: c.resent.Load(), Repeats: c.repeats.Load(), Rescues: c.rescues.Load(), Rescued: c.rescued.Load(), Kept: c.kept.Load(), Rescuing: c.rescuing.Load(), LostTalking: c.lostTalking.Load(),
+		Wire: s.stack.Counters(),
 	}
 }
 

@@ -39,6 +39,10 @@ func (l *loop) heard(now time.Time, _ wire.Flow) {
 
 // stalled tells the judge that we were late ourselves.
 func (l *loop) stalled(now time.Time, late time.Duration) {
+	l.voided(now)
+	if l.judge == nil {
+		return
+	}
 	l.s.count.stalls.Add(1)
 	l.log.Warn().Dur("late_ms", late).Msg("we were late ourselves: bad evidence of that time does not count")
 	l.judge.Stalled(now, late)
@@ -72,22 +76,34 @@ func (l *loop) publish(now time.Time) {
 		if c.From != c.To {
 			l.log.Warn().Str("endpoint", string(c.Name)).Stringer("from", c.From).Stringer("to", c.To).Str("why", c.Why).Msg("verdict changed")
 		}
+		if c.From != c.To && (c.To == health.Down || c.From == health.Down) {
+			for _, o := range l.s.loops {
+				o.post(func(now time.Time) {
+					o.condemned(now, c.Name, c.To == health.Down, string(c.Name)+" is "+c.To.String()+": "+c.Why)
+				})
+			}
+		}
 		if c.Died {
 			for _, o := range l.s.loops {
 				o.post(func(now time.Time) { o.died(now, c.Name) })
 			}
 		}
 	}
+	if l.s.health.Load().Self != "" && now.Sub(l.selfSaid) >= time.Second {
+		l.selfSaid = now
+		for _, o := range l.s.loops {
+			o.post(o.voided) // R13: everything is silent at once, nobody is moved
+		}
+	}
 	for _, n := range l.judge.Notices() {
 		l.log.Warn().Str("endpoint", string(n.Endpoint)).Str("notice", string(n.Kind)).Msg(n.Text)
+		l.s.cfg.Observer.Noticed(n)
 	}
-	_ = now
 }
 
 // died tells the calls that ask or ring at an endpoint that it is gone (R6).
 func (l *loop) died(now time.Time, name policy.EndpointName) {
-	for _, id := range slices.Sorted(maps.Keys(l.calls)) { // a night is replayed in the same order
-		s := l.calls[id]
+	for _, s := range l.sorted() {
 		for _, at := range s.attempts {
 			if at.ep != nil && at.ep.Name == name && at.sent && !at.final && !at.stopped {
 				at.died(now)
@@ -96,16 +112,13 @@ func (l *loop) died(now time.Time, name policy.EndpointName) {
 	}
 }
 
-// called tells the judge what a real call showed.
-func (l *loop) called(now time.Time, name policy.EndpointName, what health.CallOutcome, why string) {
-	if l.judge == nil {
-		first := l.s.loops[0]
-		first.post(func(now time.Time) { first.called(now, name, what, why) })
-		return
+// sorted lists the loop's calls, so that a night is replayed in the same order.
+func (l *loop) sorted() []*session {
+	out := make([]*session, 0, len(l.calls))
+	for _, id := range slices.Sorted(maps.Keys(l.calls)) {
+		out = append(out, l.calls[id])
 	}
-	l.tellHeard()
-	l.judge.Called(now, name, what, why)
-	l.publish(now)
+	return out
 }
 
 // probe is one OPTIONS to one endpoint.
@@ -117,13 +130,20 @@ type probe struct {
 	key  txn.Key
 	flow wire.Flow
 	done bool
+
+	timeout time.Duration                   // 0: health.timeout
+	then    func(now time.Time, alive bool) // who asked, if it is not the judge
 }
 
 // sendProbe asks an endpoint whether it lives. The request has its own timeout, not Timer F (R13).
 func (l *loop) sendProbe(now time.Time, name policy.EndpointName) {
-	r := l.s.routing.Load()
-	ep := r.byName[name]
 	p := &probe{l: l, name: name, sent: now}
+	p.begin(now)
+}
+
+func (p *probe) begin(now time.Time) {
+	l := p.l
+	ep := l.s.routing.Load().byName[p.name]
 	if ep == nil {
 		return
 	}
@@ -172,7 +192,10 @@ func (p *probe) send(now time.Time, f wire.Flow, ep *endpoint) {
 	b = wire.AppendCSeq(b, 1, "OPTIONS")
 	b = wire.AppendHeader(b, "Contact", l.s.contact(f, nil))
 	b = wire.AppendHeader(b, "Accept", "application/sdp")
-	timeout := l.s.routing.Load().Health.Timeout
+	timeout := p.timeout
+	if timeout <= 0 {
+		timeout = l.s.routing.Load().Health.Timeout
+	}
 	if timeout <= 0 {
 		timeout = 800 * time.Millisecond
 	}
@@ -184,6 +207,10 @@ func (p *probe) result(now time.Time, o health.Outcome, code int) {
 		return
 	}
 	p.done = true
+	if p.then != nil {
+		p.then(now, o == health.Alive)
+		return
+	}
 	out := health.Probe{Endpoint: p.name, Address: p.addr.String(), Outcome: o, Code: code}
 	if code != 0 {
 		out.RTT = now.Sub(p.sent)
@@ -232,7 +259,7 @@ func (s *session) reportSilence(now time.Time) {
 		} else {
 			s.loop.s.stack.Doubt(at.flow)
 		}
-		s.loop.called(now, at.ep.Name, health.CallSilent, why)
+		at.silent(now, why)
 		s.loop.s.cfg.Observer.Attempted(at.ep.Name, "silent")
 	}
 }

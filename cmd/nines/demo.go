@@ -20,7 +20,7 @@ func (p program) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Play the main job on loopback: a carrier calls 999, the primary dies, somebody else answers",
 		Long: "demo starts a carrier that keeps calling 999, a primary, a standby, two partners and nines itself, all on loopback with real SIP and RTP.\n" +
-			"On a terminal k kills the primary, r restores it and q quits. It exits 0 only if no call was lost and no packet changed.",
+			"On a terminal k kills the primary, r restores it and q quits. It exits 0 only if no call was lost, no caller was hung up on and no packet changed.",
 		Args: takes(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkStory(o); err != nil {

@@ -39,12 +39,25 @@ var now = time.Date(2026, 11, 23, 14, 2, 15, 0, time.UTC)
 
 // node is a fake running node.
 type node struct {
-	reload func() (console.ReloadResult, error)
+	reload  func() (console.ReloadResult, error)
+	hold    func(console.HoldRequest) (console.HoldResult, error)
+	release func(endpoint, by string) (console.ReleaseResult, error)
+	holds   console.HoldList
 }
 
 func (node) Ready() error { return nil }
 
 func (n node) Reload(context.Context) (console.ReloadResult, error) { return n.reload() }
+
+func (n node) Hold(_ context.Context, req console.HoldRequest) (console.HoldResult, error) {
+	return n.hold(req)
+}
+
+func (n node) Release(_ context.Context, endpoint, by string) (console.ReleaseResult, error) {
+	return n.release(endpoint, by)
+}
+
+func (n node) Holds(context.Context) (console.HoldList, error) { return n.holds, nil }
 
 func (node) Status() console.Status {
 	return console.Status{
@@ -87,6 +100,19 @@ func TestMistakesOnTheCommandLineExitWith2(t *testing.T) {
 		{"check", "check: accepts 1 arg(s), received 0"},
 		{"run nines.yaml", `run: unknown command "nines.yaml" for "nines run"`},
 		{"run --log-level loud", "loud"},
+		{"hold", "hold: accepts 1 arg(s), received 0"},
+		{"hold control-room", `hold needs --for and --why and --by: nines hold ENDPOINT --for 2h --why "power work" --by alice`},
+		{"hold control-room --for 2h --by alice", "hold needs --why: nines hold"},
+		{"hold control-room --for 2 --why w --by alice", `for "2" has no unit: say 30m, 2h or 1d, at most 7d`},
+		{"hold control-room --for 8d --why w --by alice", `for "8d" is too long: at most 7d`},
+		{"hold control-room --for 0 --why w --by alice", `for "0" is too short: at least 1s`},
+		{"hold control-room --for 2h --why= --by alice", `why? Say it`},
+		{"hold control-room --for 2h --why w --by=", `by? Say it`},
+		{"hold a b --for 2h --why w --by alice", "hold: accepts 1 arg(s), received 2"},
+		{"release", "release: accepts 1 arg(s), received 0"},
+		{"release control-room", "release needs --by: nines release ENDPOINT --by alice"},
+		{"release control-room --by=", "by? Say it"},
+		{"holds control-room", `holds: unknown command "control-room" for "nines holds"`},
 		{"demo --for soon", `invalid argument "soon" for "--for"`},
 		{"demo --rate 0", "--rate 0: must be more than 0"},
 		{"demo --kill-after 5s --restore-after 5s", "--restore-after 5s: must be after --kill-after 5s"},
@@ -102,7 +128,15 @@ func TestMistakesOnTheCommandLineExitWith2(t *testing.T) {
 
 func TestNoRunningNodeExitsWith3(t *testing.T) {
 	empty := t.TempDir()
-	for _, args := range [][]string{{"status"}, {"status", "control-room"}, {"status", "--json"}, {"reload"}} {
+	for _, args := range [][]string{
+		{"status"},
+		{"status", "control-room"},
+		{"status", "--json"},
+		{"reload"},
+		{"holds"},
+		{"hold", "control-room", "--for", "2h", "--why", "power work", "--by", "alice"},
+		{"release", "control-room", "--by", "alice"},
+	} {
 		got := program{}.try(t, append(args, "--run", empty)...)
 		if got.code != exitUnreachable || !strings.Contains(got.errors, filepath.Join(empty, console.SocketName)) || got.out != "" {
 			t.Errorf("nines %v: %+v; want exit %d and where it looked", args, got, exitUnreachable)
@@ -149,6 +183,82 @@ func TestEndpointNamesAreCompleted(t *testing.T) {
 	got := program{}.try(t, "__complete", "status", "")
 	if !strings.HasPrefix(got.out, "control-room\nstandby-room\n") {
 		t.Errorf("completion offered %q, want the endpoints of the running node", got.out)
+	}
+}
+
+func TestEachCommandOffersTheEndpointsItCanAct(t *testing.T) {
+	run := startNode(t, node{})
+	t.Setenv("NINES_RUN", run)
+	for args, want := range map[string]string{
+		"hold":                 "control-room\nstandby-room\n:4\n",
+		"release":              "control-room\n:4\n", // the one that is up has nothing to be released from
+		"status":               "control-room\nstandby-room\n:4\n",
+		"status control-room":  ":4\n",
+		"hold control-room":    ":4\n",
+		"release control-room": ":4\n",
+	} {
+		got := program{}.try(t, append(append([]string{"__complete"}, strings.Fields(args)...), "")...)
+		if got.out != want {
+			t.Errorf("after nines %s completion offered %q, want %q", args, got.out, want)
+		}
+	}
+}
+
+func TestHoldReleaseAndHolds(t *testing.T) {
+	hold := console.HoldStatus{Endpoint: "control-room", By: "alice", Why: "power work", From: now, Until: now.Add(2 * time.Hour), LeftSeconds: 7200}
+	unknown := errors.New(`no endpoint is called "kontrol-room"; did you mean "control-room"?`)
+	n := node{
+		hold: func(req console.HoldRequest) (console.HoldResult, error) {
+			if req.Endpoint == "kontrol-room" {
+				return console.HoldResult{}, unknown
+			}
+			if want := (console.HoldRequest{Endpoint: "control-room", For: "2h", Why: "power work", By: "alice"}); req != want {
+				t.Errorf("the node was asked for %+v, want %+v", req, want)
+			}
+			return console.HoldResult{Hold: hold}, nil
+		},
+		release: func(endpoint, by string) (console.ReleaseResult, error) {
+			if endpoint == "kontrol-room" {
+				return console.ReleaseResult{}, unknown
+			}
+			return console.ReleaseResult{Endpoint: endpoint, Hold: &hold, Explanation: "up, thanks to " + by}, nil
+		},
+		holds: console.HoldList{Holds: []console.HoldStatus{hold}},
+	}
+	t.Setenv("NINES_RUN", startNode(t, n))
+	held := "control-room is held by alice until 2026-11-23 16:02:15 (2h): power work\n"
+	tests := []struct {
+		args []string
+		want result
+	}{
+		{
+			[]string{"hold", "control-room", "--for", "2h", "--why", "power work", "--by", "alice"},
+			result{exitDone, held + "  it is asked last, but no emergency call's plan leaves it out; its calls in progress go on\n", ""},
+		},
+		{[]string{"hold", "kontrol-room", "--for", "2h", "--why", "w", "--by", "alice"}, result{exitFailed, "", "nines: " + unknown.Error() + "\n"}},
+		{
+			[]string{"release", "control-room", "--by", "bob"},
+			result{exitDone, "control-room is released\n  it was held by alice until 2026-11-23 16:02:15: power work\n  up, thanks to bob\n", ""},
+		},
+		{[]string{"release", "kontrol-room", "--by", "bob"}, result{exitFailed, "", "nines: " + unknown.Error() + "\n"}},
+		{
+			[]string{"holds"},
+			result{exitDone, "ENDPOINT      BY     SINCE                UNTIL                LEFT  WHY\n" +
+				"control-room  alice  2026-11-23 14:02:15  2026-11-23 16:02:15  2h    power work\n", ""},
+		},
+	}
+	for _, tt := range tests {
+		if got := (program{}).try(t, tt.args...); got != tt.want {
+			t.Errorf("nines %s: got %+v, want %+v", strings.Join(tt.args, " "), got, tt.want)
+		}
+	}
+	for _, args := range [][]string{
+		{"hold", "control-room", "--for", "2h", "--why", "power work", "--by", "alice", "--json"}, {"release", "control-room", "--by", "bob", "--json"}, {"holds", "--json"},
+	} {
+		got := program{}.try(t, args...)
+		if got.code != exitDone || !json.Valid([]byte(got.out)) || !strings.Contains(got.out, `"why": "power work"`) {
+			t.Errorf("nines %s: %+v; want JSON with the hold", strings.Join(args, " "), got)
+		}
 	}
 }
 

@@ -44,14 +44,7 @@ func (p program) statusCommand() *cobra.Command {
 			}
 			return s.WriteText(out, p.now())
 		},
-		ValidArgsFunction: func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-			s, _ := console.NewClient(f.run).Status(cmd.Context()) // no node: no names
-			var names []string
-			for _, e := range s.Endpoints {
-				names = append(names, e.Name)
-			}
-			return names, cobra.ShellCompDirectiveNoFileComp
-		},
+		ValidArgsFunction: f.endpoints(func(console.EndpointStatus) bool { return true }),
 	}
 	f.add(cmd)
 	return cmd

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ type WorldConfig struct {
 	Voice  time.Duration // between two audio packets; 0 is 20 ms
 	GiveUp time.Duration // how long the caller waits for an answer; 0 is 30 s
 	Number string        // what is dialled; empty is 999
+	Other  string        // what every fifth call dials; empty: the same
 	Seed   uint64
 	TCP    bool // the rooms listen on TCP as well
 }
@@ -57,12 +59,48 @@ type WorldCall struct {
 	At    time.Time
 	Delay time.Duration // until its 200; 0: none yet
 	By    string        // the room that answered
-	Cut   bool          // it talked to the primary when that died
-	Saved bool          // it was cut, and heard another room afterwards
+	CutAt time.Time     // it talked to the primary when that died; zero: it did not
+	Heard bool          // it was cut, and heard another room afterwards
+	Gap   time.Duration // of a call that heard another room: the longest silence its caller heard
 	Over  bool
+	Ended time.Time
+	End   End
 	Final int // the last final response
 
-	talked time.Duration // to By
+	due     time.Duration // from CutAt on: by then another room should have been heard
+	now     int           // senders that its caller has heard
+	streams int           // the same when it was cut
+	talked  time.Duration // to By
+}
+
+// CutFate is what became of a call that talked to the primary when that died.
+type CutFate uint8
+
+// The fates.
+const (
+	NotCut      CutFate = iota
+	Waits               // its caller still hears nobody
+	Rescued             // it heard another room
+	LeftEarly           // its caller, who had said enough, hung up before a rescue was due
+	LostTalking         // its caller hung up after that, having heard nobody
+	Dropped             // its caller was hung up on, be it cut or not
+)
+
+// Fate says what became of a call when its room died.
+func (c WorldCall) Fate() CutFate {
+	switch {
+	case c.Over && c.Delay > 0 && c.End != ByUs:
+		return Dropped
+	case c.CutAt.IsZero():
+		return NotCut
+	case c.Heard:
+		return Rescued
+	case !c.Over:
+		return Waits
+	case c.Ended.Before(c.CutAt.Add(c.due)):
+		return LeftEarly
+	}
+	return LostTalking
 }
 
 // Lost says that the caller got no answer.
@@ -168,7 +206,11 @@ func (w *World) call(ctx context.Context, nines netip.AddrPort) {
 	t := time.NewTicker(time.Duration(float64(time.Second) / w.cfg.Rate))
 	defer t.Stop()
 	for n := 0; ; n++ {
-		d := Dial{URI: "sip:" + w.cfg.Number + "@" + nines.String(), From: fmt.Sprintf("+441905%06d", n%1_000_000), TalkFor: w.cfg.Talk, CancelAfter: w.cfg.GiveUp}
+		number := w.cfg.Number
+		if n%5 == 4 {
+			number = cmp.Or(w.cfg.Other, number)
+		}
+		d := Dial{URI: "sip:" + number + "@" + nines.String(), From: fmt.Sprintf("+441905%06d", n%1_000_000), TalkFor: w.cfg.Talk, CancelAfter: w.cfg.GiveUp}
 		if _, err := w.carrier.Place(d); err == nil && n%8 == 7 {
 			w.gather()
 		}
@@ -180,14 +222,20 @@ func (w *World) call(ctx context.Context, nines netip.AddrPort) {
 	}
 }
 
+// When a caller should hear another room, at the latest, after the primary was killed, or frozen: twice what is promised for 99 of 100.
+const (
+	dueKilled = 2 * time.Second
+	dueFrozen = 10 * time.Second
+)
+
 // Kill ends the primary's process: its ports answer with ICMP.
-func (w *World) Kill() { w.strike(w.rooms[primary].Kill) }
+func (w *World) Kill() { w.strike(w.rooms[primary].Kill, dueKilled) }
 
 // Freeze makes the primary a black hole. The audio of its calls stops too.
-func (w *World) Freeze() { w.strike(w.rooms[primary].Freeze) }
+func (w *World) Freeze() { w.strike(w.rooms[primary].Freeze, dueFrozen) }
 
 // strike takes the primary away and marks the calls that talked to it.
-func (w *World) strike(how func()) {
+func (w *World) strike(how func(), due time.Duration) {
 	w.gather()
 	talking := make(map[string]bool)
 	for _, r := range w.rooms[primary].Records() {
@@ -201,7 +249,7 @@ func (w *World) strike(how func()) {
 	w.down, w.killed, w.restored = true, time.Now(), time.Time{}
 	for id := range talking {
 		if c := w.calls[id]; c != nil && !c.Over {
-			c.Cut = true
+			c.CutAt, c.due, c.Heard, c.streams = w.killed, due, false, c.now
 		}
 	}
 }
@@ -306,7 +354,10 @@ func (w *World) placedBy(r Record) {
 	if n := len(r.Finals); n > 0 {
 		c.Final = r.Finals[n-1]
 	}
-	c.Saved = c.Cut && r.Voice.Streams > 1
+	c.End, c.Ended, c.now = r.End, r.Ended, r.Voice.Streams
+	if !c.CutAt.IsZero() && c.now > c.streams {
+		c.Heard, c.Gap = true, r.Voice.Gap
+	}
 }
 
 // answeredBy notes what a room knows of a call. Of two rooms that both answered, the one that talked longer is the one that kept it.
@@ -332,22 +383,38 @@ type Delays struct {
 	Max   float64 `json:"max_ms"`
 }
 
+// Gaps are the silences that the callers of rescued calls heard, in milliseconds.
+type Gaps struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
 // Summary is a world's story in one object.
 type Summary struct {
-	Placed   int               `json:"placed"`
-	Answered map[string]int    `json:"answered"` // by room
-	Lost     int               `json:"lost"`     // no 200 to the INVITE
-	Open     int               `json:"open"`     // neither answered nor over yet
-	Cut      int               `json:"cut"`      // talking when the primary died
-	Saved    int               `json:"saved"`    // of these, heard another room afterwards
-	Setup    map[string]Delays `json:"setup"`    // before, during and after the primary's death; whole is all
-	Audio    Audio             `json:"audio"`
+	Placed   int            `json:"placed"`
+	Answered map[string]int `json:"answered"` // by room
+	Lost     int            `json:"lost"`     // no 200 to the INVITE
+	Open     int            `json:"open"`     // neither answered nor over yet
+
+	// The calls that talked to the primary when it died, and what became of them.
+	Cut         int   `json:"cut"`
+	Rescued     int   `json:"rescued"`      // heard another room afterwards
+	LostTalking int   `json:"lost_talking"` // heard nobody any more, until their caller gave up
+	Dropped     int   `json:"dropped"`      // answered calls, these and others, whose caller was hung up on
+	LeftEarly   int   `json:"left_early"`   // their caller had said enough before a rescue was due
+	Waiting     int   `json:"waiting"`      // their caller still waits for a room
+	Gap         *Gaps `json:"gap_ms,omitempty"`
+
+	Setup map[string]Delays `json:"setup"` // before, during and after the primary's death; whole is all
+	Audio Audio             `json:"audio"`
 }
 
 // Summary counts. During is from the primary's death to its return.
 func (s Stats) Summary() Summary {
 	sum := Summary{Placed: len(s.Calls), Answered: make(map[string]int), Setup: make(map[string]Delays), Audio: s.Audio}
 	delays := make(map[string][]time.Duration)
+	var gaps []time.Duration
 	for _, c := range s.Calls {
 		switch {
 		case c.Lost():
@@ -359,17 +426,39 @@ func (s Stats) Summary() Summary {
 			delays[s.phase(c.At)] = append(delays[s.phase(c.At)], c.Delay)
 			delays["whole"] = append(delays["whole"], c.Delay)
 		}
-		if c.Cut {
+		if !c.CutAt.IsZero() {
 			sum.Cut++
 		}
-		if c.Saved {
-			sum.Saved++
+		if sum.count(c.Fate()) {
+			gaps = append(gaps, c.Gap)
 		}
+	}
+	if len(gaps) > 0 {
+		d := measure(gaps)
+		sum.Gap = &Gaps{P50: d.P50, P99: d.P99, Max: d.Max}
 	}
 	for _, phase := range slices.Sorted(maps.Keys(delays)) {
 		sum.Setup[phase] = measure(delays[phase])
 	}
 	return sum
+}
+
+// count counts what became of one call and says whether it was rescued.
+func (s *Summary) count(f CutFate) (rescued bool) {
+	switch f {
+	case NotCut:
+	case Waits:
+		s.Waiting++
+	case Rescued:
+		s.Rescued++
+	case LeftEarly:
+		s.LeftEarly++
+	case LostTalking:
+		s.LostTalking++
+	case Dropped:
+		s.Dropped++
+	}
+	return f == Rescued
 }
 
 // phase says when a call was placed, seen from the primary.
@@ -383,9 +472,11 @@ func (s Stats) phase(at time.Time) string {
 	return "after"
 }
 
-// measure gives median, 99th percentile and maximum.
+// measure gives median, 99th percentile (of a few, the greatest) and maximum.
 func measure(d []time.Duration) Delays {
 	slices.Sort(d)
-	at := func(q float64) float64 { return float64(d[int(q*float64(len(d)-1))]) / float64(time.Millisecond) }
+	at := func(q float64) float64 {
+		return float64(d[max(int(math.Ceil(q*float64(len(d))))-1, 0)]) / float64(time.Millisecond)
+	}
 	return Delays{Calls: len(d), P50: at(0.5), P99: at(0.99), Max: at(1)}
 }

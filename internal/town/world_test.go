@@ -58,7 +58,48 @@ func TestWorldCountsWhatAPBXLoses(t *testing.T) {
 	if end.Setup["during"].Max <= end.Setup["before"].P50 {
 		t.Errorf("set-up took %+v: calls placed in the dead time must have waited", end.Setup)
 	}
+	if end.Cut == 0 || end.Rescued != 0 || end.Waiting != 0 || end.Cut != end.LeftEarly+end.LostTalking {
+		t.Errorf("of %d cut calls %d were rescued, %d left early, %d were lost, %d wait; nobody rescues them here, and every caller has hung up", end.Cut, end.Rescued, end.LeftEarly, end.LostTalking, end.Waiting)
+	}
+	if end.Gap != nil {
+		t.Errorf("gaps %+v were measured although no call went on elsewhere", *end.Gap)
+	}
 	if a := end.Audio; a.Sent == 0 || a.Received == 0 || a.Changed+a.Foreign != 0 || a.Received > a.Sent {
 		t.Errorf("audio was %+v, want packets both ways and none changed", a)
+	}
+}
+
+func TestEveryCutCallHasOneFate(t *testing.T) {
+	cut := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	at := func(after time.Duration) time.Time { return cut.Add(after) }
+	calls := []struct {
+		name string
+		call WorldCall
+		want CutFate
+	}{
+		{"a call that nobody cut", WorldCall{Delay: 1, Over: true, End: ByUs}, NotCut},
+		{"a call that nobody cut and somebody ended", WorldCall{Delay: 1, Over: true, End: ByPeer}, Dropped},
+		{"a call that was refused", WorldCall{Over: true, End: ByRefusal}, NotCut},
+		{"it hears nobody yet", WorldCall{Delay: 1, CutAt: cut}, Waits},
+		{"it heard somebody and talks", WorldCall{Delay: 1, CutAt: cut, Heard: true, Gap: time.Second}, Rescued},
+		{"it heard somebody and has hung up", WorldCall{Delay: 1, CutAt: cut, Heard: true, Gap: 3 * time.Second, Over: true, End: ByUs, Ended: at(time.Second)}, Rescued},
+		{"it heard somebody who hung up on it", WorldCall{Delay: 1, CutAt: cut, Heard: true, Over: true, End: ByPeer}, Dropped},
+		{"its caller had said enough", WorldCall{Delay: 1, CutAt: cut, Over: true, End: ByUs, Ended: at(dueKilled - 1), due: dueKilled}, LeftEarly},
+		{"its caller gave up", WorldCall{Delay: 1, CutAt: cut, Over: true, End: ByUs, Ended: at(dueKilled), due: dueKilled}, LostTalking},
+		{"its caller heard BYE", WorldCall{Delay: 1, CutAt: cut, Over: true, End: ByPeer, Ended: at(0), due: dueKilled}, Dropped},
+	}
+	var s Stats
+	for _, c := range calls {
+		if got := c.call.Fate(); got != c.want {
+			t.Errorf("%s: fate %d, want %d", c.name, got, c.want)
+		}
+		s.Calls = append(s.Calls, c.call)
+	}
+	sum := s.Summary()
+	if sum.Cut != 7 || sum.Rescued != 2 || sum.LostTalking != 1 || sum.Dropped != 3 || sum.LeftEarly != 1 || sum.Waiting != 1 {
+		t.Errorf("the summary counts %+v; want 7 cut, 2 rescued, 1 lost, 3 dropped, 1 left early, 1 waiting", sum)
+	}
+	if sum.Gap == nil || *sum.Gap != (Gaps{P50: 1000, P99: 3000, Max: 3000}) {
+		t.Errorf("the gaps are %+v, want 1 s and 3 s: the worst of a few is their 99th percentile", sum.Gap)
 	}
 }

@@ -1,0 +1,15 @@
+package town
+
+// Mute stops or resumes the call's audio without a word about it, as a phone does with silence suppression or a mute key.
+func (c *Call) Mute(on bool) {
+	c.phone.post(func() {
+		if !on {
+			if c.rec.State == Talking {
+				c.startVoice()
+			}
+			return
+		}
+		c.beat.stop()
+		c.beat = nil
+	})
+}

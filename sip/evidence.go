@@ -1,0 +1,143 @@
+package sip
+
+import (
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"nines/call"
+	"nines/health"
+	"nines/policy"
+)
+
+// What real calls show about endpoints is told to health from here (R14).
+
+// noMediaAfter is how long an endpoint may take after its 200 to send the first packet while the caller's arrive.
+const noMediaAfter = 5 * time.Second
+
+// oneWayAfter is how long an endpoint that has sent may then be silent, alive and not on hold, before the record says so.
+const oneWayAfter = 10 * time.Second
+
+// clearedWithin is how soon a caller who clears behind a queue has perhaps not reached a person.
+const clearedWithin = 30 * time.Second
+
+// observed tells the judge what a call showed.
+func (l *loop) observed(now time.Time, ev health.CallEvidence) {
+	if l.judge == nil {
+		first := l.s.loops[0]
+		first.post(func(now time.Time) { first.observed(now, ev) })
+		return
+	}
+	l.tellHeard()
+	l.judge.Observed(now, ev)
+	l.publish(now)
+}
+
+// shows tells the judge what this attempt showed.
+func (at *attempt) shows(now time.Time, what health.CallOutcome, code int, why string) {
+	at.s.loop.observed(now, at.evidence(now, what, code, why))
+}
+
+func (at *attempt) evidence(now time.Time, what health.CallOutcome, code int, why string) health.CallEvidence {
+	s := at.s
+	ev := health.CallEvidence{
+		Endpoint: at.ep.Name, Class: healthClass(s.machine.Class), Number: s.match.Number, Outcome: what, Code: code, Why: why, Caller: s.callerKey(),
+		Call: callName(s.loop.n, s.id) + "/" + strconv.Itoa(int(at.id)), Canary: at.canary,
+	}
+	if !at.firstAt.IsZero() {
+		ev.Answer = at.firstAt.Sub(at.asked)
+	}
+	if s.winner == at && !s.talksSince.IsZero() {
+		ev.Talk = now.Sub(s.talksSince)
+	}
+	return ev
+}
+
+// silent tells the judge about an attempt whose patience is spent. How long it was waited for tells a dead endpoint from a slow one.
+func (at *attempt) silent(now time.Time, why string) {
+	ev := at.evidence(now, health.CallSilent, 0, why)
+	ev.Waited = now.Sub(at.asked)
+	at.s.loop.observed(now, ev)
+}
+
+// callerKey tells callers apart without naming them. A withheld number is told apart by its call.
+func (s *session) callerKey() string {
+	who := s.number
+	if who == "" {
+		who = s.caller.leg.CallID
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(who))
+	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+func healthClass(c policy.Class) health.Class {
+	switch c {
+	case policy.Routine:
+		return health.Routine
+	case policy.Test:
+		return health.Test
+	case policy.Emergency:
+	}
+	return health.Emergency
+}
+
+// audible tells the judge, once, what the audio of a talking call shows.
+func (s *session) audible(now time.Time, endpoint, caller time.Time) {
+	w := &s.watch
+	if w.judged || w.muted || s.winner == nil {
+		return
+	}
+	talks := now.Sub(s.talksSince)
+	heardIt, heardCaller := endpoint.After(s.talksSince), caller.After(s.talksSince)
+	switch {
+	case heardIt && heardCaller && talks >= time.Second:
+		w.judged = !s.winner.ep.Queue || talks >= clearedWithin // behind a queue a person is there only after a while
+		if w.told && !w.judged {
+			return
+		}
+		w.told = true
+		s.winner.shows(now, health.CallTalked, 0, "")
+		s.winner.leaveCanary()
+	case !heardIt && heardCaller && talks >= noMediaAfter && now.Sub(caller) < othersHeard:
+		w.judged = true
+		s.winner.shows(now, health.CallNoMedia, 0, "got no media for "+noMediaAfter.String()+" after its 200")
+	}
+}
+
+// oneWay notes an endpoint that fell silent although it lives. It may be muted or suppress silence, so nothing of that counts against it (R14): three muted
+// telephones are no reason to condemn their room, and with it every call that is quiet just then.
+func (s *session) oneWay(now time.Time) {
+	w := &s.watch
+	if w.toldOneWay || !w.hushed || w.muted || !w.lostAt.IsZero() || now.Sub(w.last) < oneWayAfter {
+		return
+	}
+	w.toldOneWay = true
+	s.log.Info().Str("endpoint", string(s.winner.ep.Name)).Msg("has had no audio from the endpoint for " + oneWayAfter.String() + "; it is there: muted, silent, or one-way audio")
+}
+
+// cleared tells the judge about a caller who cleared soon after a queue's 200.
+func (s *session) cleared(now time.Time) {
+	if s.winner != nil && s.winner.ep.Queue && now.Sub(s.talksSince) < clearedWithin {
+		s.winner.shows(now, health.CallCleared, 0, "")
+		s.log.Warn().Msg("the caller cleared within 30 s of a queue's answer: perhaps no person was reached")
+	}
+}
+
+// leaveCanary gives the seat of a returning endpoint's canary back.
+func (at *attempt) leaveCanary() {
+	if !at.canary || at.canaryLeft {
+		return
+	}
+	at.canaryLeft = true
+	sh := &at.s.loop.s.shared
+	sh.mu.Lock()
+	sh.slots.LeaveCanary(at.ep.Name)
+	sh.mu.Unlock()
+}
+
+// isCanary says whether an attempt is the one call that tries a returning endpoint: only a plan's first step can be one.
+func (s *session) isCanary(a call.Ask) bool {
+	steps := s.machine.Plan.Steps
+	return len(steps) > 0 && steps[0].Canary && steps[0].Endpoint == a.Endpoint && a.Target == ""
+}

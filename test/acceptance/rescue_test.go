@@ -1,0 +1,206 @@
+package acceptance
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"nines/internal/town"
+)
+
+// rescueRooms is a route whose talking calls are carried over from the control room to the standby.
+const rescueRooms = head + `
+trunks:
+  carrier: { from: ["{200}/32"] }
+endpoints:
+  control-room: { uri: "sip:{10}:5060", calls: 1000 }
+  standby: { uri: "sip:{11}:5060", calls: 1000 }
+routes:
+  - { name: "999", class: emergency, numbers: ["999"], ask: [control-room, standby] }
+`
+
+// talkers are calls that talk, and who is in them.
+type talkers struct {
+	t                         *testing.T
+	place                     place
+	carrier, primary, standby *town.Phone
+	node                      *node
+	calls                     []*town.Call
+}
+
+// talk starts nines between phones with voice and lets that many calls talk, long enough for nines to know what the room answers inside a call.
+func talk(t *testing.T, yaml string, tcp bool, script func(*town.Message) town.Behaviour, calls int, voice time.Duration) *talkers {
+	t.Helper()
+	k := &talkers{t: t, place: newPlace()}
+	k.primary = phone(t, town.PhoneConfig{Name: "control-room", Addr: k.place.sip(10), TCP: tcp, Script: script, Voice: voice})
+	k.standby = phone(t, town.PhoneConfig{Name: "standby", Addr: k.place.sip(11), Script: town.Always(town.Picked()), Voice: voice})
+	k.carrier = phone(t, town.PhoneConfig{Name: "carrier", Addr: k.place.sip(200), Voice: voice})
+	k.node = start(t, k.place, yaml)
+	k.node.verdict("up", "control-room", "standby")
+	k.calls = k.place999(calls, 100)
+	await(t, 3*time.Second)
+	return k
+}
+
+// place999 places calls, so many a second, and waits until they talk.
+func (k *talkers) place999(calls, rate int) []*town.Call {
+	k.t.Helper()
+	pace := time.NewTicker(time.Second / time.Duration(rate))
+	defer pace.Stop()
+	placed := make([]*town.Call, calls)
+	for i := range placed {
+		<-pace.C
+		c, err := k.carrier.Place(town.Dial{URI: "sip:999@" + k.place.sip(1).String()})
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		placed[i] = c
+	}
+	ctx, cancel := context.WithTimeout(k.t.Context(), 20*time.Second)
+	defer cancel()
+	for _, c := range placed {
+		if err := c.Talks(ctx); err != nil {
+			k.t.Fatalf("the call was not answered: %v", err)
+		}
+	}
+	return placed
+}
+
+// await lets time pass for what happens between others.
+func await(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+		t.Fatal(t.Context().Err())
+	}
+}
+
+// moved waits until every caller hears the standby and holds the silences between against the promise.
+func (k *talkers) moved(calls []*town.Call, within, slack time.Duration) {
+	k.t.Helper()
+	poll(within+slack+5*time.Second, func() bool {
+		return !slices.ContainsFunc(calls, func(c *town.Call) bool { return c.Record().Voice.Streams < 2 })
+	})
+	await(k.t, time.Second) // both sides talk
+	var gaps []time.Duration
+	rescued := 0
+	for _, c := range calls {
+		r := c.Record()
+		there := record(k.standby, r.ID)
+		switch {
+		case r.End != town.NotYet:
+			k.t.Errorf("the caller's call ended (%v, asked inside it: %v); the caller must never hear of it", r.End, r.Requests)
+			continue
+		case r.Voice.Streams < 2 || there == nil || there.State != town.Talking:
+			continue
+		case there.Voice.Heard == 0:
+			k.t.Errorf("the standby talks to %s and does not hear it", r.ID)
+			continue
+		}
+		if v := r.Voice; v.Changed+v.Foreign != 0 {
+			k.t.Errorf("the caller %s heard %d changed packets and %d of other calls", r.ID, v.Changed, v.Foreign)
+		}
+		rescued++
+		gaps = append(gaps, r.Voice.Gap)
+	}
+	if rescued*100 < len(calls)*99 {
+		k.t.Fatalf("%d of %d talking calls were carried over; want 99 of 100", rescued, len(calls))
+	}
+	slices.Sort(gaps)
+	p99 := gaps[len(gaps)*99/100]
+	k.t.Logf("%d of %d carried over; the caller heard nobody for p50 %v, p99 %v, at most %v", rescued, len(calls), gaps[len(gaps)/2].Round(time.Millisecond),
+		p99.Round(time.Millisecond), gaps[len(gaps)-1].Round(time.Millisecond))
+	if p99 > within+slack {
+		k.t.Errorf("p99 of the silence is %v; promised are %v (and %v for this machine)", p99, within, slack)
+	}
+	if n := len(k.node.log.with(`"message":"rescued: the new endpoint is heard"`)); n < rescued {
+		k.t.Errorf("the log tells of %d rescues that were heard; want %d", n, rescued)
+	}
+}
+
+// clear ends the calls and checks that nothing is left.
+func (k *talkers) clear() {
+	k.t.Helper()
+	for _, c := range k.calls {
+		c.Clear()
+	}
+	k.node.empty(10 * time.Second)
+	live := func(r town.Record) bool { return r.State != town.Over }
+	poll(10*time.Second, func() bool { return !slices.ContainsFunc(k.standby.Records(), live) }) // hundreds of BYEs are on their way to one phone
+	for _, r := range k.standby.Records() {
+		if live(r) {
+			k.t.Errorf("the standby still has a call after every caller hung up: %v, unacked %v, asked inside it %v", r, r.Unacked, r.Requests)
+		}
+	}
+}
+
+// size gives the number of calls and how often they speak: at full length as phones do, else as a machine can that runs other tests too.
+func size(calls int) (int, time.Duration) {
+	if soaking {
+		return calls, 20 * time.Millisecond
+	}
+	return calls, 100 * time.Millisecond
+}
+
+// TestTalkingCallsOfAKilledRoomGoOnWithinASecond: R21, R22. All ports of the primary close: media and OPTIONS get ICMP.
+func TestTalkingCallsOfAKilledRoomGoOnWithinASecond(t *testing.T) {
+	if !soaking {
+		t.Parallel()
+	}
+	calls, voice := size(200)
+	k := talk(t, rescueRooms, false, town.Always(town.Picked()), calls, voice)
+	watch := watchOurselves()
+	defer watch.stop()
+	k.primary.Kill()
+	k.moved(k.calls, time.Second, 2*watch.stop())
+	k.clear()
+}
+
+// TestTalkingCallsOfAVanishedRoomGoOnWithinFiveSeconds: R20's slow way. The primary says nothing any more, and nobody says so.
+func TestTalkingCallsOfAVanishedRoomGoOnWithinFiveSeconds(t *testing.T) {
+	if !soaking {
+		t.Parallel()
+	}
+	calls, voice := size(200)
+	k := talk(t, rescueRooms, false, town.Always(town.Picked()), calls, voice)
+	watch := watchOurselves()
+	defer watch.stop()
+	k.primary.Freeze()
+	k.moved(k.calls, 5*time.Second, 2*watch.stop())
+
+	// R21: what the old room says when it is back touches nobody.
+	k.primary.Thaw()
+	await(t, 3*time.Second)
+	for _, c := range k.calls {
+		if r := c.Record(); r.End != town.NotYet || time.Since(r.Voice.Last) > time.Second {
+			t.Errorf("the old room came back and %s ended (%v) or hears nobody (since %v)", r.ID, r.End, time.Since(r.Voice.Last))
+		}
+	}
+	k.clear()
+}
+
+// TestTalkingCallsOfARoomThatResetsItsConnectionGoOnWithinThreeSeconds: R20 (c). The media falls silent, then the TCP connection is reset.
+func TestTalkingCallsOfARoomThatResetsItsConnectionGoOnWithinThreeSeconds(t *testing.T) {
+	t.Parallel()
+	yaml := head + `
+trunks:
+  carrier: { from: ["{200}/32"] }
+endpoints:
+  control-room: { uri: "sip:{10}:5060;transport=tcp", calls: 1000 }
+  standby: { uri: "sip:{11}:5060", calls: 1000 }
+routes:
+  - { name: "999", class: emergency, numbers: ["999"], ask: [control-room, standby] }
+`
+	k := talk(t, yaml, true, town.Always(town.Picked()), 29, 100*time.Millisecond)
+	// All calls share the connection; the last one resets it.
+	k.primary.Script(town.Always(town.Behaviour{{Code: 200}, {After: 2 * time.Second, Act: town.Reset}}))
+	k.calls = append(k.calls, k.place999(1, 100)...)
+	await(t, 1900*time.Millisecond)
+	watch := watchOurselves()
+	defer watch.stop()
+	k.primary.Freeze()
+	k.moved(k.calls, 3*time.Second, 2*watch.stop())
+	k.clear()
+}
