@@ -117,7 +117,12 @@ func Demo(ctx context.Context, o DemoOptions) (DemoSummary, error) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // the proxy outlives the story: calls in progress end first
 	ended := make(chan error, 1)
 	go func() { ended <- node.Run(running) }() // ends with running
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			o.Log.Error().Err(err).Msg("the demo's node ended badly")
+		}
+	}()
 
 	world.Start(ctx, node.Addresses()[0].Addr)
 	d := demo{options: o, world: world, node: node}

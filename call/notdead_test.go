@@ -43,10 +43,14 @@ func TestNotADeath(t *testing.T) {
 			"our own process stopped for 5 s: the silence was ours", mute,
 			"62s hushed 60s; 67s voided 69s; 67s checked dead silent for 1s; 67.01s voiced; 10m end",
 		},
-		{"a suspended machine: silence, dead OPTIONS and resets come in at once", mute,
-			"62s hushed 60s; 67s voided 69s; 67s checked dead silent for 1s; 67s condemned on its connection was reset; 67s hushed 60s icmp; 67.3s voiced; 10m end"},
-		{"everything silent at once, for a minute: our own link is gone", "dead silent for 1s",
-			"61s voided 63s; 62s hushed 60s; 62s condemned on down; 63s voided 65s; 65s voided 67s; 67s voided 69s; 69s voided 71s; 71s voided 73s; 72s voiced; 10m end"},
+		{
+			"a suspended machine: silence, dead OPTIONS and resets come in at once", mute,
+			"62s hushed 60s; 67s voided 69s; 67s checked dead silent for 1s; 67s condemned on its connection was reset; 67s hushed 60s icmp; 67.3s voiced; 10m end",
+		},
+		{
+			"everything silent at once, for a minute: our own link is gone", "dead silent for 1s",
+			"61s voided 63s; 62s hushed 60s; 62s condemned on down; 63s voided 65s; 65s voided 67s; 67s voided 69s; 69s voided 71s; 71s voided 73s; 72s voiced; 10m end",
+		},
 		{"the caller's own leg does not speak for the endpoint's death", alive, "60s cancelled; 61s planned; 10m end"},
 	}
 	for _, tt := range tests {

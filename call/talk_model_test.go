@@ -618,7 +618,7 @@ func (m *talk) ends(ev Event, was talk) {
 	if m.bound != nil && (!m.byeAt.IsZero() || isHungUp(ev, Callee)) {
 		m.bound.ended = true // it has left by itself
 	}
-	if was.rescuing && !isHungUp(ev, Caller) && ev != (Event)(Lost{Side: Caller}) {
+	if was.rescuing && !isHungUp(ev, Caller) && ev != Event(Lost{Side: Caller}) {
 		m.t.Fatalf("a rescue ends on %#v", ev)
 	}
 	if was.rescuing && !m.call.LostTalking {

@@ -514,7 +514,10 @@ func TestOutcomesOfResponses(t *testing.T) {
 		t.Error("a 100 shows something")
 	}
 	for _, c := range []Class{Emergency, Routine, Test} {
-		text, _ := c.MarshalText() //nolint:errcheck // it never fails
+		text, err := c.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
 		var back Class
 		if err := back.UnmarshalText(text); err != nil || back != c {
 			t.Errorf("%s came back as %s: %v", c, back, err)

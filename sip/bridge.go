@@ -46,13 +46,6 @@ func (s *session) across(part int) *party {
 	return nil
 }
 
-func (s *session) side(part int) call.Side {
-	if part == 0 {
-		return call.Caller
-	}
-	return call.Callee
-}
-
 // inDialog is a request inside one of the call's dialogs; its transaction is new.
 func (s *session) inDialog(now time.Time, part int, key txn.Key, m *wire.Message, f wire.Flow) {
 	p := s.party(part)

@@ -3,7 +3,9 @@ package sip_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,8 +18,6 @@ import (
 	"nines/sip/wire"
 
 	"github.com/rs/zerolog"
-	"io"
-	"os"
 )
 
 // A ward is a proxy between phones that really talk: a carrier, a control room, a standby and a partner, each on its own host, with 20 ms of voice.
@@ -94,8 +94,11 @@ func inWardOf(t *testing.T, voice time.Duration, change func(*sip.Routing), play
 		go func() { done <- w.relay.Run(ctx) }()
 		defer func() {
 			cancel()
-			<-done
-			<-done
+			for range 2 {
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			}
 			w.relay.Close()
 			w.carrier.Close()
 			for _, p := range w.rooms {

@@ -332,7 +332,8 @@ func (s *session) undone(now time.Time, a call.Action) {
 		s.end(now, a.Why)
 	case call.Reject:
 		s.reject(now, a)
-	case call.Stop, call.Resume, call.Discard, call.Ring, call.Early, call.Aim, call.HangUp, call.Note:
+	case call.Stop, call.Resume, call.Discard, call.Ring, call.Early, call.Aim, call.HangUp, call.Note,
+		call.Check, call.Rescuing, call.Kept, call.Replace, call.Abandon:
 		// The call goes by its deadlines.
 	}
 }
