@@ -163,6 +163,10 @@ func (l *Leg) Receive(in Incoming, dice uint32) Decision {
 		return Decision{Code: 481}
 	case in.CSeq >= maxCSeq:
 		return Decision{Code: 400}
+	case in.Method == "PRACK" && l.Reliable != nil && in.CSeq < l.RemoteCSeq:
+		// It was overtaken, its first copies were lost. RFC 3261 §12.2.2 would refuse it, but then our 2xx, which waits for it, would wait in vain; and
+		// nothing depends on its order: RAck names what it acknowledges.
+		return Decision{}
 	case l.Heard && (in.CSeq < l.RemoteCSeq || in.CSeq == l.RemoteCSeq && in.Method != "BYE"):
 		// RFC 3261 §12.2.2. The same number again is no repetition, that would have found its transaction; only a BYE is taken even so, because
 		// a peer that has hung up is gone, whatever its numbers say.
