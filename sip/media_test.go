@@ -697,7 +697,7 @@ func TestSourcesMayMoveOnlyWhereTheyAreAllowedTo(t *testing.T) {
 		if want, got := desk.says(far), phone.hears(); got != want {
 			t.Errorf("symmetric: the caller heard %q, want %q, where it sends from", got, want)
 		}
-		other := st.carrier.opens(40000)
+		other := st.carrier.opens(40002) // neither the first source nor the one that was told
 		other.says(near)
 		if got := desk.hears(); got != "" {
 			t.Errorf("the first source is locked; the room heard another: %q", got)
