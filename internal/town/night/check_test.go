@@ -94,9 +94,22 @@ func (s *stage) checkVoice(r town.Record, who string) {
 	if r.Voice.Changed != 0 {
 		s.failed(r.ID, "%s heard %d changed packets in call %s", who, r.Voice.Changed, r.ID)
 	}
-	if r.Voice.Foreign != 0 {
+	if r.Voice.Foreign > s.mayBeForeign() {
 		s.failed(r.ID, "%s heard %d packets of somebody else in call %s", who, r.Voice.Foreign, r.ID)
 	}
+}
+
+// mayBeForeign is how many packets of others a call may hear. Where a room is symmetric nobody can tell, before its first packet comes from where it said,
+// that what comes from its host is a leftover of another call that was held up on the way (R29).
+func (s *stage) mayBeForeign() int {
+	for _, f := range s.files {
+		for _, e := range f.file.endpoints {
+			if e.symmetric {
+				return 5
+			}
+		}
+	}
+	return 0
 }
 
 // checkCall judges one call.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"nines/internal/town"
@@ -156,7 +157,8 @@ type room struct {
 	lied   bool      // it answered OPTIONS otherwise than calls, at some time
 	spans  []span    // when it was able, up to now
 
-	troubles []trouble
+	troubles []trouble // when it could not be reached
+	unsure   []trouble // when calls may have taken it down
 }
 
 // span is a time in which a room was able without a break. Zero to: it still is.
@@ -200,6 +202,18 @@ func (r *room) leave() {
 	}
 }
 
+// keep begins or ends a time in a history.
+func keep(history *[]trouble, lasts bool) {
+	n := len(*history)
+	open := n > 0 && (*history)[n-1].to.IsZero()
+	switch {
+	case lasts && !open:
+		*history = append(*history, trouble{from: time.Now()})
+	case !lasts && open:
+		(*history)[n-1].to = time.Now()
+	}
+}
+
 // note keeps the history of what the room was able to do. It is called after every change.
 func (r *room) note() {
 	now := time.Now()
@@ -212,14 +226,8 @@ func (r *room) note() {
 	case !able && open:
 		r.spans[n-1].to = now
 	}
-	n = len(r.troubles)
-	open = n > 0 && r.troubles[n-1].to.IsZero()
-	switch {
-	case !r.reachable() && !open:
-		r.troubles = append(r.troubles, trouble{from: now})
-	case r.reachable() && open:
-		r.troubles[n-1].to = now
-	}
+	keep(&r.troubles, !r.reachable())
+	keep(&r.unsure, r.wary || r.mood.kind == freezes || r.mood.kind == dies)
 }
 
 // blink breaks what the room was able to do for an instant: calls of before may have been lost.
@@ -245,7 +253,7 @@ func (r *room) able(from, to time.Time) bool {
 
 // reachableFrom says whether the room could be reached from one instant to another without a break.
 func (r *room) reachableFrom(from, to time.Time) bool {
-	for _, t := range r.troubles {
+	for _, t := range slices.Concat(r.troubles, r.unsure) {
 		if t.from.Before(to) && (t.to.IsZero() || t.to.After(from)) {
 			return false
 		}
