@@ -2,7 +2,6 @@ package night
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -253,13 +252,11 @@ func first(at *time.Time, t time.Time) {
 // may says whether the call may be sent to an endpoint at all (R9).
 func (st *story) may(e endpoint) bool { return !e.partner || !st.aid && st.strict }
 
-// checkAsked: nobody is asked after the caller's CANCEL (R8), and a call that came as mutual aid goes to no partner (R9).
+// checkAsked: nobody is asked after the caller's CANCEL (R8), and a call that came as mutual aid goes to no partner (R9). A CANCEL that crossed our 200
+// is none: a rescue goes on until the BYE arrives.
 func (s *stage) checkAsked(st *story) {
 	for name, l := range st.legs {
-		if slices.Contains(st.rec.Finals, 200) {
-			continue // its CANCEL crossed our 200: a rescue goes on until the BYE arrives, which the path may lose for a while
-		}
-		if !st.left.IsZero() && l.asked.After(st.left) && l.first.After(st.left) {
+		if !st.left.IsZero() && st.left.Before(st.ended) && l.asked.After(st.left) && l.first.After(st.left) {
 			s.failed(st.rec.ID, "%s was asked %v after the caller of %s had left", name, l.first.Sub(st.left), st.rec.ID)
 		}
 		if st.aid && s.room(name).partner && !l.first.IsZero() && !s.redirectedTo(name) {
@@ -330,8 +327,8 @@ func (s *stage) checkRefused(st *story) {
 		}
 		switch {
 		case l != nil && !l.heard.IsZero() && l.heard.Before(st.ended):
-			if !st.file.overlap && (l.lost > 0 || r.lied) {
-				continue // lost packets, or its silence to OPTIONS, made it look dead: then others are asked instead of it
+			if !st.file.overlap && (l.lost > 0 || r.lied || s.plan.path.Loss > 0) {
+				continue // lost packets or lost OPTIONS made it look dead: then others are asked instead of it
 			}
 			s.failed(st.rec.ID, "the caller of %s got 500 after %v although %s had been heard from and would have answered", st.rec.ID, after, e.name)
 		case l != nil && (l.lost > 0 || !l.asked.IsZero() && st.ended.Sub(l.asked) < 300*time.Millisecond && after >= giveUp):

@@ -21,19 +21,24 @@ var (
 // aCounty is the seed before the first of the nights that are always played.
 const aCounty = 20210906
 
-// night plays one seed and reports what went wrong.
+// night plays one seed and reports what went wrong. A bubble that fails ends the goroutine that made it, so it has one of its own.
 func night(t *testing.T, seed uint64, verbose bool) {
-	defer func() {
-		if r := recover(); r != nil { // a bubble that ends with goroutines in it
-			t.Errorf("seed %d: %v\n%s", seed, r, debug.Stack())
-		}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if r := recover(); r != nil { // a bubble that ends with goroutines in it
+				t.Errorf("seed %d: %v\n%s", seed, r, debug.Stack())
+			}
+		}()
+		synctest.Test(t, func(t *testing.T) {
+			s := open(t, newPlan(seed), t.TempDir())
+			s.play()
+			s.check()
+			s.report(verbose)
+		})
 	}()
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, newPlan(seed), t.TempDir())
-		s.play()
-		s.check()
-		s.report(verbose)
-	})
+	<-done
 }
 
 // TestNight plays nights until its time is up.
