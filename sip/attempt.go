@@ -66,6 +66,10 @@ type attempt struct {
 // connectLimit is how long a TCP or TLS connection may take (R12).
 const connectLimit = 200 * time.Millisecond
 
+// lastWord is how long we try to make a connection for a BYE or a CANCEL whose own is gone: as long as one is repeated over UDP (RFC 3261 §17.1.2.2). A
+// peer that is not told rings or talks on to nobody.
+const lastWord = 30 * time.Second
+
 // ask starts an attempt.
 func (s *session) ask(now time.Time, a call.Ask) {
 	at := &attempt{s: s, id: a.Attempt, ask: a, asked: now}
@@ -647,7 +651,7 @@ func (at *attempt) cancel(now time.Time, reasons ...string) {
 		return
 	}
 	// Its connection broke: its telephones would ring on.
-	l.s.stack.Connect(at.flow.Proto, netip.Addr{}, at.flow.Remote, connectLimit, func(f wire.Flow, err error) {
+	l.s.stack.Connect(at.flow.Proto, netip.Addr{}, at.flow.Remote, lastWord, func(f wire.Flow, err error) {
 		l.post(func(now time.Time) {
 			if err == nil && l.move(at.key, f) {
 				at.flow, at.dead = f, false

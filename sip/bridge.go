@@ -888,7 +888,11 @@ func (s *session) reach(now time.Time, p *party, line leg.Line, then reached) {
 	if p.queue = append(p.queue, then); len(p.queue) > 1 {
 		return // a connection is being made: what follows must not overtake
 	}
-	l.s.stack.Connect(f.Proto, netip.Addr{}, f.Remote, connectLimit, func(f wire.Flow, err error) {
+	limit := connectLimit
+	if p.dead && line.Method == "BYE" {
+		limit = lastWord
+	}
+	l.s.stack.Connect(f.Proto, netip.Addr{}, f.Remote, limit, func(f wire.Flow, err error) {
 		l.post(func(now time.Time) {
 			switch {
 			case err == nil:

@@ -262,3 +262,51 @@ func TestARefusalOverTCPIsFollowedAtOnce(t *testing.T) {
 		})
 	}
 }
+
+func TestALastWordWaitsForAConnection(t *testing.T) {
+	tcp := func(r *sip.Routing) {
+		r.Endpoints[0].URI = "sip:10.0.1.1:5060;transport=tcp"
+		r.Routes[0].Ask = r.Routes[0].Ask[:1]
+	}
+	for _, talks := range []bool{false, true} {
+		t.Run(fmt.Sprint("talks: ", talks), func(t *testing.T) {
+			onStage(t, tcp, func(st *stage) {
+				host := st.rooms["control-room"].host
+				server := newTCPActor(st.t, host)
+				defer server.close()
+				time.Sleep(time.Minute) // it is up
+				d := st.place()
+				m := server.expect("INVITE")
+				if talks {
+					server.replyBody(m, 200, "r", sdpOf(server, 50000), "Contact: <sip:desk@10.0.1.1;transport=tcp>")
+					d.ack(st.carrier.expect("200 INVITE"), "")
+					server.expect("ACK")
+				} else {
+					server.reply(m, 180, "r")
+					st.carrier.expect("180 INVITE")
+				}
+				server.conn.(*streams).hangUp()
+				time.Sleep(10 * time.Millisecond)
+				st.net.Between(st.node, host, town.Path{Cut: true})
+				if talks {
+					d.request("BYE", "")
+					st.carrier.expect("200 BYE")
+				} else {
+					d.cancelled()
+				}
+				time.Sleep(5 * time.Second)
+				st.net.Usual(st.node, host)
+				if talks {
+					server.reply(server.expect("BYE"), 200, "")
+				} else {
+					c := server.expect("CANCEL")
+					server.reply(c, 200, "r")
+					m.from = c.from
+					server.reply(m, 487, "r")
+					server.expect("ACK")
+				}
+				st.nothingLeft()
+			})
+		})
+	}
+}
