@@ -18,8 +18,11 @@ var (
 	nightsFlag = flag.Uint64("nights", 0, "how many nights to play at most; 0 is as many as fit")
 )
 
-// aCounty is the seed before the first of the nights that are always played.
-const aCounty = 20210906
+// aCounty is the seed before the first of the nights that are always played, as far as the time allows.
+const (
+	aCounty        = 20210906
+	aCountysNights = 300
+)
 
 // night plays one seed and reports what went wrong. A bubble that fails ends the goroutine that made it, so it has one of its own.
 func night(t *testing.T, seed uint64, verbose bool) {
@@ -54,7 +57,10 @@ func TestNight(t *testing.T) {
 			length = 3 * time.Second
 		}
 	}
-	base := uint64(aCounty) // the same nights each time: a change is judged by what it changes
+	base, nights := uint64(aCounty), *nightsFlag // the same nights each time: a change is judged by what it changes
+	if *forFlag == 0 && nights == 0 {
+		nights = aCountysNights
+	}
 	if *forFlag != 0 {
 		base = rand.Uint64() >> 16 // whoever asks for a length wants new ones
 	}
@@ -67,7 +73,7 @@ func TestNight(t *testing.T) {
 				t.Parallel()
 				for time.Now().Before(end) {
 					n := next.Add(1)
-					if *nightsFlag != 0 && n > *nightsFlag {
+					if nights != 0 && n > nights {
 						return
 					}
 					night(t, base+n, false)
