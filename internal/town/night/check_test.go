@@ -86,8 +86,23 @@ func (s *stage) check() {
 // checkWrong passes on what a phone complains of. The last word may name a leg.
 func (s *stage) checkWrong(p *town.Phone) {
 	for _, w := range p.Wrong() {
-		s.failed(s.tape.conversation(w[strings.LastIndexByte(w, ' ')+1:]), "%s", w)
+		callID := w[strings.LastIndexByte(w, ' ')+1:]
+		talk := s.tape.conversation(callID)
+		if strings.Contains(w, "nobody ACKed our") && !s.refusalCame(talk, callID) {
+			continue // it was lost, or held up for so long that the phone had given up
+		}
+		s.failed(talk, "%s", w)
 	}
+}
+
+// refusalCame says whether a room's refusal of an INVITE came to the node in time to be ACKed.
+func (s *stage) refusalCame(talk, callID string) bool {
+	for _, r := range s.tape.talk(talk) {
+		if r.callID == callID && r.method == "INVITE" && r.code >= 300 && r.fate == town.Delivered && r.came.Sub(r.sent) < 20*time.Second {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *stage) checkVoice(r town.Record, who string) {
