@@ -27,7 +27,7 @@
 // Ringing is 180 to 183 at an own room and 180 only at a partner, whose 183 may be an announcement. An attempt that had gone silent or died and then
 // rings is hoped for again, and its ringing counts anew. ICMP does not end ringing, because anybody can send it; [Died] does.
 //
-// At most three attempts count. When a fourth is due the oldest that does not ring is told to stop; it counts no more, but its 200 wins while
+// At most three attempts count. When a fourth is due the oldest that has not rung is told to stop (else the oldest that rang and died); it counts no more, but its 200 wins while
 // nobody has answered. When all three ring the fourth waits. Without overlap every ask stops what was asked before. An attempt that was told to stop
 // in vain, because it had not said a word yet, and wakes when nobody else is hoped for, counts again: a call that rings is never given up.
 //

@@ -270,14 +270,21 @@ func (c *Call) makeRoom() {
 	c.stop(c.oldestMute(), false, "a fourth attempt is due and this is the oldest that does not ring")
 }
 
-// oldestMute returns the oldest attempt that counts and does not ring, or nil.
+// oldestMute returns the attempt that has to go when a fourth is due: the oldest that counts and has not rung, else the oldest that has rung and died,
+// for its telephones may be ringing yet. Nil: all ring.
 func (c *Call) oldestMute() *Attempt {
+	var died *Attempt
 	for i := range c.Attempts {
-		if c.Attempts[i].State == StateAsked {
-			return &c.Attempts[i]
+		a := &c.Attempts[i]
+		switch {
+		case a.State != StateAsked:
+		case a.RangAt.IsZero():
+			return a
+		case died == nil:
+			died = a
 		}
 	}
-	return nil
+	return died
 }
 
 // ask uses a turn.

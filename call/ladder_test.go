@@ -128,7 +128,7 @@ func TestLadder(t *testing.T) {
 		// Three at most.
 		{"a fourth stops the oldest", "a b c d", "3s end", "0s ask a | 1s ask b | 2s ask c | 3s stop 1, ask d"},
 		{"a fourth stops the oldest that does not ring", "a b c d", "0s rang 1 180; 0s unreachable 1; 2s end", "0s ask a, ring, ask b | 1s ask c | 2s stop 2, ask d"},
-		{"a room that died does not ring", "a b c d", "0s rang 1 180; 1ms died 1; 2.001s end", "0s ask a, ring | 1ms ask b | 1.001s ask c | 2.001s stop 1, ask d"},
+		{"one that rang and died goes after those that never rang", "a b c d", "0s rang 1 180; 1ms died 1; 2.001s end", "0s ask a, ring | 1ms ask b | 1.001s ask c | 2.001s stop 2, ask d"},
 		{
 			"while three ring the fourth waits", "a b c d ringing=1s", "0s rang 1 180; 1s end; 1s rang 2 180; 2s end; 2s rang 3 180; 9s end; 9s died 2",
 			"0s ask a, ring | 1s ask b | 2s ask c | 9s stop 2, ask d",
