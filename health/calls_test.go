@@ -157,6 +157,19 @@ func TestATripIsTold(t *testing.T) {
 	if st.Verdict != Down || st.Returning || st.Dead() {
 		t.Errorf("%+v: down, but no witness against a call that talks", st)
 	}
+	for _, tt := range []struct {
+		signs, why string
+		dead       bool
+	}{
+		{"- -", "two missed probes are a suspicion", false},
+		{"-", "the third is a witness of its own", true},
+		{"+", "an answered one takes it back", false},
+	} {
+		s.hearAll(tt.signs)
+		if st := s.j.Snapshot().Of("room"); st.Dead() != tt.dead {
+			t.Errorf("%s: %+v; want dead %t", tt.why, st, tt.dead)
+		}
+	}
 }
 
 func TestANumberThatFailsIsFoundAndNamed(t *testing.T) {

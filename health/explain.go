@@ -18,13 +18,14 @@ type Standing struct {
 	// behind as if it were down. The verdict is up, suspect, or still down where calls brought it down.
 	Returning bool
 	Tripped   bool      // down by what calls showed, whatever the probes say
+	Silent    bool      // so many probes in a row were missed that they alone would bring it down
 	Proofs    int       // calls with two-way audio since, of three
 	CanaryAt  time.Time // returning: when one emergency call at a time may try it; zero: never
 }
 
 // Dead says whether it is believed dead: down because it does not answer probes, and not on its way back. Only that is a witness against a talking call
-// (R20): what calls tripped, missing audio for one, is no second witness beside that call's own silence.
-func (s Standing) Dead() bool { return s.Verdict == Down && !s.Returning && !s.Tripped }
+// (R20): what calls tripped, missing audio for one, is no second witness beside that call's own silence, unless the probes are silent as well.
+func (s Standing) Dead() bool { return s.Verdict == Down && !s.Returning && (!s.Tripped || s.Silent) }
 
 // CanaryDue says whether an emergency call may try a returning endpoint now. That it is one at a time is the driver's matter.
 func (s Standing) CanaryDue(now time.Time) bool {
@@ -79,6 +80,7 @@ func (j *Judge) Snapshot() *Snapshot {
 	for _, w := range j.order {
 		st := Standing{
 			Verdict: w.verdict, Since: w.since, Held: w.hold != nil, Busy: w.busy, Words: w.words(), Returning: w.returning, Tripped: w.tripped, Proofs: w.proofs,
+			Silent: w.missed >= j.cfg.DownAfter,
 		}
 		if j.cfg.FailBack != Manual {
 			st.CanaryAt = w.canaryAt

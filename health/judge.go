@@ -317,6 +317,9 @@ func later(a, b time.Time) time.Time {
 
 // proved is good evidence: an answered probe or call.
 func (j *Judge) proved(now time.Time, w *watch, what string) {
+	if w.tripped && w.missed >= j.cfg.DownAfter {
+		j.snapshot = nil // it is no longer silent
+	}
 	w.missed, w.died = 0, false
 	w.good++
 	switch w.verdict {
@@ -340,6 +343,9 @@ func (j *Judge) proved(now time.Time, w *watch, what string) {
 
 // spoke is good evidence that proves no more than life: it lifts what probes suspected.
 func (j *Judge) spoke(now time.Time, w *watch, what string) {
+	if w.tripped && w.missed >= j.cfg.DownAfter {
+		j.snapshot = nil
+	}
 	w.missed, w.died, w.failed = 0, false, 0
 	if w.verdict == Suspect && !w.byCall {
 		j.turn(now, w, Up, what)
@@ -371,6 +377,9 @@ func (j *Judge) missed(now time.Time, w *watch, sent time.Time) {
 	w.good = 0
 	w.missed++
 	if w.verdict == Down && !w.returning {
+		if w.tripped && w.missed == j.cfg.DownAfter {
+			j.snapshot = nil // what calls brought down is silent now, too
+		}
 		return
 	}
 	evidence := fmt.Sprintf("%s missed, the last %s", probes(w.missed), describe(w.last.probe))

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"nines/health"
 	"nines/internal/town"
 	"nines/sip"
 )
@@ -79,6 +80,45 @@ func TestNothingIsRescuedThatIsNotDead(t *testing.T) {
 	})
 }
 
+// TestWhatNewCallsShowTakesNobodyAway: three new callers are answered and hear nobody, so that calls bring the room down for new ones. Those whose
+// call-taker has just fallen silent are no further from them than before: the room answers every OPTIONS, and the one silence must not be counted twice.
+// When its probes fall silent too, they are lost.
+func TestWhatNewCallsShowTakesNobodyAway(t *testing.T) {
+	inWard(t, nil, func(w *ward) {
+		talking := w.crowd("999", 5, 10*time.Millisecond)
+		time.Sleep(3 * time.Second)
+		for _, c := range w.rooms["control-room"].Calls() {
+			c.Mute(true)
+		}
+		for i := range 3 {
+			_, err := w.carrier.Place(town.Dial{URI: "sip:999@" + nodeAddr + ":5060", From: fmt.Sprintf("+4419051%05d", i)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(50 * time.Millisecond) // it rings
+			for _, c := range w.rooms["control-room"].Calls() {
+				c.Mute(true)
+			}
+		}
+		time.Sleep(8 * time.Second)
+		if st := w.server.Snapshot().Of("control-room"); st.Verdict != health.Down || !st.Tripped || st.Dead() {
+			t.Fatalf("the room that three callers could not hear is %+v; want it brought down by calls, and not dead", st)
+		}
+		time.Sleep(20 * time.Second)
+		if n := w.server.Counters().Rescues; n != 0 {
+			t.Errorf("%d calls were taken for lost; their room answers every OPTIONS", n)
+		}
+		w.net.Between(w.hosts["control-room"], w.node, town.Path{Cut: true})
+		time.Sleep(10 * time.Second)
+		if st := w.server.Snapshot().Of("control-room"); !st.Dead() {
+			t.Errorf("the room that answers nothing any more is %+v; want it dead", st)
+		}
+		if n := int(w.server.Counters().Rescues); n != len(talking)+3 {
+			t.Errorf("%d calls were taken for lost when the room was cut off; want %d", n, len(talking)+3)
+		}
+	})
+}
+
 // TestABusyRoomIsAHealthyRoom: R14. Seventy calls for sixty desks, long ringing, callers who give up, an offer that it can't take, lost packets: nothing of
 // that is a failure of the room, and no partner hears of it.
 func TestABusyRoomIsAHealthyRoom(t *testing.T) {
@@ -101,7 +141,7 @@ func TestABusyRoomIsAHealthyRoom(t *testing.T) {
 		watch := func(d time.Duration) {
 			for range d / (100 * time.Millisecond) {
 				time.Sleep(100 * time.Millisecond)
-				if st := w.server.Snapshot().Of("control-room"); st.Dead() && down == "" {
+				if st := w.server.Snapshot().Of("control-room"); st.Verdict == health.Down && down == "" {
 					down = st.Words
 				}
 			}

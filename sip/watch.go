@@ -71,17 +71,14 @@ func (l *loop) tellHeard() {
 
 // publish makes what is believed visible to every loop, and says what changed.
 func (l *loop) publish(now time.Time) {
-	l.s.health.Store(l.judge.Snapshot())
+	was, is := l.s.health.Load(), l.judge.Snapshot()
+	l.s.health.Store(is)
+	if was.Generation != is.Generation {
+		l.condemn(was, is)
+	}
 	for _, c := range l.judge.Changes() {
 		if c.From != c.To {
 			l.log.Warn().Str("endpoint", string(c.Name)).Stringer("from", c.From).Stringer("to", c.To).Str("why", c.Why).Msg("verdict changed")
-		}
-		if c.From != c.To && (c.To == health.Down || c.From == health.Down) {
-			for _, o := range l.s.loops {
-				o.post(func(now time.Time) {
-					o.condemned(now, c.Name, c.To == health.Down, string(c.Name)+" is "+c.To.String()+": "+c.Why)
-				})
-			}
 		}
 		if c.Died {
 			for _, o := range l.s.loops {
@@ -98,6 +95,21 @@ func (l *loop) publish(now time.Time) {
 	for _, n := range l.judge.Notices() {
 		l.log.Warn().Str("endpoint", string(n.Endpoint)).Str("notice", string(n.Kind)).Msg(n.Text)
 		l.s.cfg.Observer.Noticed(n)
+	}
+}
+
+// condemn tells every loop which endpoints have become a witness against the calls that talk there (R20 c), and which are none any more.
+func (l *loop) condemn(was, is *health.Snapshot) {
+	r := l.s.routing.Load()
+	for i := range r.Endpoints {
+		name := r.Endpoints[i].Name
+		st := is.Of(name)
+		if st.Dead() == was.Of(name).Dead() {
+			continue
+		}
+		for _, o := range l.s.loops {
+			o.post(func(now time.Time) { o.condemned(now, name, st.Dead(), string(name)+" is "+st.Words) })
+		}
 	}
 }
 

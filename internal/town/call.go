@@ -37,6 +37,7 @@ type Call struct {
 
 	session
 	beat     *alarm
+	muted    bool    // see Mute
 	offered  bool    // an offer of ours waits for an answer
 	reinvite *asking // a re-INVITE of ours without a final
 	missed   int     // keepalives in a row without an answer
@@ -246,7 +247,7 @@ func (c *Call) listen() error {
 
 // startVoice lets the call speak, a packet each interval, while it talks.
 func (c *Call) startVoice() {
-	if c.voice == nil || c.beat != nil {
+	if c.voice == nil || c.beat != nil || c.muted {
 		return
 	}
 	interval := c.phone.cfg.Voice
