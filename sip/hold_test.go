@@ -19,6 +19,7 @@ func TestAnActThatWasGivenUpIsNotDoneLater(t *testing.T) {
 	l := newLoop(s, 0, rand.New(rand.NewPCG(1, 1)))
 	l.judge = health.New(now, health.Config{Endpoints: []health.Endpoint{{Name: "north"}}})
 	s.loops = []*loop{l}
+	s.routing.Store(&routing{})
 	s.health.Store(l.judge.Snapshot())
 	hold := health.Hold{By: "alice", Why: "power work", Until: now.Add(time.Hour)}
 
