@@ -315,6 +315,19 @@ func (l *loop) write(p *port, to *peer, h *half, n int, now time.Duration) {
 	l.relay.counts.failed.Add(1)
 }
 
+// send sends a packet of ours. The goroutine that plays calls it beside the loop: it uses the first socket only, and leaves the error queue to the
+// loop. An ICMP error of an earlier packet is reported instead of sending, once.
+func (l *loop) send(p *port, to *peer, b []byte, _ time.Duration) bool {
+	for range 2 {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(p.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT,
+			uintptr(unsafe.Pointer(&to.dest.raw)), uintptr(to.dest.size))
+		if errno == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // errors empties the error queue of one of p's sockets: ICMP messages with the address of the packet they are about.
 func (l *loop) errors(p *port, fd int, now time.Duration) {
 	var whom sockaddr

@@ -81,9 +81,10 @@ type Config struct {
 
 // Relay owns the ports and moves the packets.
 type Relay struct {
-	cfg    Config
-	start  time.Time
-	engine engine
+	cfg     Config
+	start   time.Time
+	engine  engine
+	players *players
 
 	mu    sync.Mutex // guards pools and the wiring of sides; never held on the packet path nor during a system call that can wait
 	pools []*pool
@@ -94,17 +95,18 @@ type Relay struct {
 
 // engine is how packets move: the kernel's sockets with one epoll loop, or a Network with a goroutine per socket.
 type engine interface {
-	open(p *port, addr netip.AddrPort) error // binds p; packets may flow at once
-	shut(p *port)                            // takes back an open, before the port was given to a call
-	drain(p *port) int                       // throws away what waits in p's socket and says how much that was
-	released(pr *pair)                       // its ports serve no call any more
-	run(ctx context.Context) error           // moves packets until ctx ends
-	close()                                  // closes every socket; run has returned or was never called
+	open(p *port, addr netip.AddrPort) error                  // binds p; packets may flow at once
+	shut(p *port)                                             // takes back an open, before the port was given to a call
+	drain(p *port) int                                        // throws away what waits in p's socket and says how much that was
+	released(pr *pair)                                        // its ports serve no call any more
+	send(p *port, to *peer, b []byte, now time.Duration) bool // sends a packet of ours from p; from any goroutine while run runs
+	run(ctx context.Context) error                            // moves packets until ctx ends
+	close()                                                   // closes every socket; run has returned or was never called
 }
 
 // counters are a relay's totals.
 type counters struct {
-	packets, bytes, foreign, noPeer, failed, icmp atomic.Uint64
+	packets, bytes, foreign, noPeer, muted, played, failed, icmp atomic.Uint64
 }
 
 // Totals is what a relay has done since it was opened.
@@ -113,6 +115,8 @@ type Totals struct {
 	Bytes   uint64 // relayed, payload only
 	Foreign uint64 // dropped: not from the negotiated source, or to a port that serves no call
 	NoPeer  uint64 // dropped: accepted, but the other side has no address yet or is on hold
+	Muted   uint64 // dropped: accepted, but the other side is being played to
+	Played  uint64 // sent by playbacks
 	Failed  uint64 // dropped: the kernel would not send it
 	ICMP    uint64 // ICMP errors that came back for packets we sent
 	InUse   int    // port pairs that serve a call
@@ -154,6 +158,7 @@ func newRelay(cfg Config) (*Relay, error) {
 		cfg.Random = randomly
 	}
 	r := &Relay{cfg: cfg, start: time.Now()}
+	r.players = newPlayers(r)
 	for i, addr := range cfg.Addresses {
 		if !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() {
 			return nil, fmt.Errorf("media address %s: a call needs one that can be written into SDP", addr)
@@ -178,20 +183,33 @@ func newRelay(cfg Config) (*Relay, error) {
 
 // Run moves packets until ctx ends, then closes every socket. It blocks; the caller starts the goroutine. It runs once.
 func (r *Relay) Run(ctx context.Context) error {
+	playing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var players sync.WaitGroup
+	players.Go(func() { r.players.run(playing) }) // ended below
 	err := r.engine.run(ctx)
-	r.Close()
+	first := r.finish()
+	stop()
+	players.Wait() // before the sockets that it sends from are closed
+	if first {
+		r.engine.close()
+	}
 	return err
 }
 
 // Close gives every socket back. [Relay.Run] does it when its context ends; only a relay that never ran needs it.
 func (r *Relay) Close() {
-	r.mu.Lock()
-	ended := r.ended
-	r.ended = true
-	r.mu.Unlock()
-	if !ended {
+	if r.finish() {
 		r.engine.close()
 	}
+}
+
+// finish has nothing begin any more; it says false when that was so before.
+func (r *Relay) finish() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ended := r.ended
+	r.ended = true
+	return !ended
 }
 
 // Address gives the first local address of a family, IPv6 if six.
@@ -211,6 +229,8 @@ func (r *Relay) Stats() Totals {
 		Bytes:   r.counts.bytes.Load(),
 		Foreign: r.counts.foreign.Load(),
 		NoPeer:  r.counts.noPeer.Load(),
+		Muted:   r.counts.muted.Load(),
+		Played:  r.counts.played.Load(),
 		Failed:  r.counts.failed.Load(),
 		ICMP:    r.counts.icmp.Load(),
 	}

@@ -20,6 +20,10 @@ type stream struct {
 	halves [2]half                // RTP and RTCP
 	mux    atomic.Bool            // RTCP to the far end goes to its RTP address, from our RTP port
 	out    atomic.Pointer[stream] // where accepted packets leave; nil while not joined
+
+	playing atomic.Pointer[Playing]  // what its far end hears; nil: what is relayed
+	played  playSource               // of what was played to it
+	keys    atomic.Pointer[listener] // who listens for its key presses; nil: nobody
 }
 
 // half is the RTP or the RTCP part of a stream.
@@ -100,6 +104,10 @@ func (st *stream) part() {
 		st.pair.ports[i].stream.Store(nil)
 	}
 	st.out.Store(nil)
+	st.keys.Store(nil)
+	if p := st.playing.Load(); p != nil {
+		p.end(Released)
+	}
 }
 
 // expect puts a new far end in place, unless it is the old one.
@@ -205,10 +213,17 @@ func (r *Relay) arrived(p *port, src netip.AddrPort, packet []byte, now time.Dur
 		h.tally.packet(packet, now, h.peer.Load())
 	}
 	h.mu.Unlock()
+	if l := st.keys.Load(); l != nil && !control {
+		l.hear(packet, now)
+	}
 
 	out := st.out.Load()
 	if out == nil {
 		r.counts.noPeer.Add(1)
+		return nil, nil, nil
+	}
+	if !control && out.mutes() {
+		r.counts.muted.Add(1)
 		return nil, nil, nil
 	}
 	kind := rtp
@@ -225,11 +240,16 @@ func (r *Relay) arrived(p *port, src netip.AddrPort, packet []byte, now time.Dur
 
 // sent counts a packet that left through h.
 func (r *Relay) sent(h *half, n int) {
+	h.wrote()
+	r.counts.packets.Add(1)
+	r.counts.bytes.Add(uint64(n))
+}
+
+// wrote counts a packet that was sent to the far end.
+func (h *half) wrote() {
 	h.mu.Lock()
 	h.tally.sent++
 	h.mu.Unlock()
-	r.counts.packets.Add(1)
-	r.counts.bytes.Add(uint64(n))
 }
 
 // refused counts an ICMP error that came back to a port for a packet sent to whom; an invalid address means unknown.

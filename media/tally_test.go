@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// voice makes the header of an RTP packet.
-func voice(ssrc uint32, seq uint16, timestamp uint32) []byte {
+// spoken makes the header of an RTP packet.
+func spoken(ssrc uint32, seq uint16, timestamp uint32) []byte {
 	b := []byte{0x80, 8}
 	b = binary.BigEndian.AppendUint16(b, seq)
 	b = binary.BigEndian.AppendUint32(b, timestamp)
@@ -19,7 +19,7 @@ func voice(ssrc uint32, seq uint16, timestamp uint32) []byte {
 // hear counts packets that come 20 ms apart.
 func hear(t *tally, from uint32, seqs ...int) {
 	for _, n := range seqs {
-		t.packet(voice(from, uint16(n), uint32(n)*160), t.last+20*time.Millisecond, nil)
+		t.packet(spoken(from, uint16(n), uint32(n)*160), t.last+20*time.Millisecond, nil)
 	}
 }
 
@@ -100,10 +100,10 @@ func TestJitterIsMeasuredInTime(t *testing.T) {
 	video := &peer{clock: 90000}
 	for i := range 500 {
 		at := time.Duration(i+1) * 20 * time.Millisecond
-		steady.packet(voice(7, uint16(i), uint32(i)*160), at, nil)
+		steady.packet(spoken(7, uint16(i), uint32(i)*160), at, nil)
 		late := time.Duration(i%2) * 10 * time.Millisecond
-		shaky.packet(voice(7, uint16(i), uint32(i)*160), at+late, nil)
-		fast.packet(voice(7, uint16(i), uint32(i)*1800), at+late, video)
+		shaky.packet(spoken(7, uint16(i), uint32(i)*160), at+late, nil)
+		fast.packet(spoken(7, uint16(i), uint32(i)*1800), at+late, video)
 	}
 	if got := steady.jitterTime(); got != 0 {
 		t.Errorf("packets on the dot have a jitter of %v", got)
@@ -114,8 +114,8 @@ func TestJitterIsMeasuredInTime(t *testing.T) {
 		}
 	}
 	was := steady.jitterTime()
-	steady.packet(voice(7, 500, 4_000_000_000), 501*20*time.Millisecond, nil) // a mixer changes its time base
-	steady.packet(voice(7, 501, 4_000_000_160), 502*20*time.Millisecond, nil)
+	steady.packet(spoken(7, 500, 4_000_000_000), 501*20*time.Millisecond, nil) // a mixer changes its time base
+	steady.packet(spoken(7, 501, 4_000_000_160), 502*20*time.Millisecond, nil)
 	if got := steady.jitterTime(); got != was {
 		t.Errorf("a new time base is no jitter: %v became %v", was, got)
 	}
@@ -146,8 +146,8 @@ func TestRTCPIsToldFromRTP(t *testing.T) {
 
 func FuzzTally(f *testing.F) {
 	f.Add([]byte{}, uint16(0))
-	f.Add(voice(7, 65535, 1), uint16(1))
-	f.Add(append(voice(7, 65535, 1), voice(8, 1, 1)...), uint16(12))
+	f.Add(spoken(7, 65535, 1), uint16(1))
+	f.Add(append(spoken(7, 65535, 1), spoken(8, 1, 1)...), uint16(12))
 	f.Fuzz(func(t *testing.T, stream []byte, size uint16) {
 		var tally tally
 		for n := max(1, int(size)); len(stream) > 0; {

@@ -95,6 +95,15 @@ func (t *town) read(p *port) {
 	}
 }
 
+// send sends a packet of ours.
+func (t *town) send(p *port, to *peer, b []byte, now time.Duration) bool {
+	if _, err := p.conn.WriteTo(b, net.UDPAddrFromAddrPort(to.at)); err != nil {
+		t.failed(p, err, now)
+		return false
+	}
+	return true
+}
+
 // failed counts an ICMP error; it says false when the socket is closed.
 func (t *town) failed(p *port, err error, now time.Duration) bool {
 	var errno syscall.Errno
