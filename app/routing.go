@@ -28,12 +28,12 @@ func routing(f *configs.File) sip.Routing {
 		})
 	}
 	for _, rt := range f.Routes {
-		r.Routes = append(r.Routes, route(rt))
+		r.Routes = append(r.Routes, route(f, rt))
 	}
 	return r
 }
 
-func route(r configs.Route) policy.Route {
+func route(f *configs.File, r configs.Route) policy.Route {
 	out := policy.Route{
 		Name: policy.RouteName(r.Name), Class: class(r.Class), Numbers: r.Numbers, Aid: r.Aid,
 		Patience: r.Patience, Progress: r.Progress, Ringing: r.Ringing, RingingToPartners: r.RingingToPartners,
@@ -46,7 +46,53 @@ func route(r configs.Route) policy.Route {
 	for _, group := range r.Ask {
 		out.Ask = append(out.Ask, endpointNames(group))
 	}
+	if r.Class != configs.Emergency {
+		out.Otherwise, out.Shed, out.Relay = otherwise(f, r), shed(f, r.Shed), relay(f, r.Relay)
+	}
 	return out
+}
+
+// otherwise is what becomes of a routine call that nobody takes (R24).
+func otherwise(f *configs.File, r configs.Route) []policy.Otherwise {
+	var steps []policy.Otherwise
+	for _, s := range r.Otherwise {
+		o := policy.Otherwise{Wait: s.Wait, Divert: endpointNames(s.Divert), Cap: s.Cap, Reject: s.Reject}
+		if s.Announce != "" {
+			o.Announce, o.Times, o.Early = announced(f, s.Announce)
+		}
+		if s.Escape != nil {
+			o.Escape = policy.Escape{Key: s.Escape.Digit, To: policy.RouteName(s.Escape.To)}
+		}
+		steps = append(steps, o)
+	}
+	return steps
+}
+
+// announced is how an announcement is played.
+func announced(f *configs.File, name string) (_ policy.AnnouncementName, times int, early bool) {
+	a := f.Announcement(name)
+	return policy.AnnouncementName(a.Name), a.Times, a.Answer == configs.Early
+}
+
+func shed(f *configs.File, s *configs.Shed) *policy.Shed {
+	if s == nil {
+		return nil
+	}
+	out := &policy.Shed{
+		Waiting: s.When, Slots: s.WhenSlots, Partners: s.WhenSlots >= 0,
+		UntilWaiting: s.Until, UntilSlots: s.UntilSlots, For: s.For,
+	}
+	out.Announce, out.Times, out.Early = announced(f, s.Announce)
+	return out
+}
+
+func relay(f *configs.File, name string) policy.Relay {
+	if name == configs.RelayPerson {
+		return policy.Relay{}
+	}
+	var r policy.Relay
+	r.Text, r.Times, r.Early = announced(f, name)
+	return r
 }
 
 func endpointNames(names []string) []policy.EndpointName {

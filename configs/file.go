@@ -215,16 +215,17 @@ type Route struct {
 	RescueBye         RescueBye
 	Hearing           Hearing
 	Otherwise         []Step
-	Shed              *Shed // nil: never
+	Shed              *Shed  // nil: never
+	Relay             string // what follows for the text relay: person, or the announcement with the longer text
 }
 
-// Step is one step of a route's otherwise. Exactly one of Wait, Announce, Divert and Reject is set.
+// Step is one step of a route's otherwise. Exactly one of Wait, Announce, Divert and Reject is set; a Wait may have an Announce beside it.
 type Step struct {
 	Wait     time.Duration
-	Announce string   // name of an announcement
+	Announce string   // name of an announcement; beside Wait it is heard over and over
 	Escape   *Escape  // only with Announce; nil: no way out
 	Divert   []string // endpoints
-	Cap      int      // only with Divert: how many such calls at once; 0: no limit
+	Cap      int      // of Divert: how many such calls at once; of Wait: how many callers wait at once; 0: no limit
 	Reject   int      // 480, 486 or 600
 }
 
@@ -236,10 +237,16 @@ type Escape struct {
 
 // Shed says at which emergency load routine calls hear the announcement instead.
 type Shed struct {
-	When  int           // emergency calls waiting: from here on
-	Until int           // emergency calls waiting: back again at this
-	For   time.Duration // how long it must have been so
+	When       int           // emergency calls waiting: from here on
+	WhenSlots  int           // partners' free slots: so few or fewer; -1: not looked at
+	Until      int           // emergency calls waiting: back again at this
+	UntilSlots int           // partners' free slots: back again with so many
+	For        time.Duration // how long it must have been so
+	Announce   string        // what their callers hear
 }
+
+// RelayPerson is a route's relay where callers of the text relay go straight to a person.
+const RelayPerson = "person"
 
 // AnnounceAnswer says how an announcement is played.
 type AnnounceAnswer string
@@ -255,6 +262,7 @@ type Announcement struct {
 	Name    string
 	Files   []string // WAV files, played in order; empty: the built-in text
 	Answer  AnnounceAnswer
+	Times   int       // how often it is played to one caller
 	Expires time.Time // start of the day on which it is out of date, UTC; zero: never
 }
 
@@ -331,6 +339,16 @@ func (f *File) Route(name string) (Route, bool) {
 		}
 	}
 	return Route{}, false
+}
+
+// Announcement finds an announcement by name: as it is written, or else as one that is built in.
+func (f *File) Announcement(name string) Announcement {
+	for _, a := range f.Announcements {
+		if a.Name == name {
+			return a
+		}
+	}
+	return Announcement{Name: name, Answer: Final, Times: defaultTimes}
 }
 
 // serves says that calls of a trunk can be on a route. A PBX gets onto a route only by name: its call-backs must never ring our own desk (R1).
@@ -411,7 +429,13 @@ func defaultRoute() Route {
 		Rescue:     true,
 		RescueBye:  SuspiciousRescueBye,
 		Hearing:    HearNothing,
+		Relay:      RelayPerson,
 	}
 }
 
-func defaultShed() *Shed { return &Shed{When: 5, Until: 1, For: time.Minute} }
+func defaultShed() *Shed {
+	return &Shed{When: 5, WhenSlots: -1, Until: 1, UntilSlots: -1, For: time.Minute, Announce: "high-demand"}
+}
+
+// defaultTimes is how often an announcement is played to one caller.
+const defaultTimes = 3

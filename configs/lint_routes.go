@@ -113,6 +113,7 @@ func (l *linter) otherwiseOf(path string, t Route) {
 		l.wrong(path+".otherwise", "an emergency call is never announced to, queued, diverted or rejected", "take otherwise: out; ask: names who answers")
 		return
 	}
+	l.relay(path, t)
 	for i, s := range t.Otherwise {
 		place := l.place(path+".otherwise", i)
 		l.step(place, s)
@@ -122,18 +123,30 @@ func (l *linter) otherwiseOf(path string, t Route) {
 	}
 }
 
+// relay checks what follows for the text relay.
+func (l *linter) relay(path string, t Route) {
+	if t.Relay == RelayPerson {
+		return
+	}
+	if !slices.Contains(l.announcements, t.Relay) {
+		l.wrong(path+".relay", fmt.Sprintf("no announcement is called %q", t.Relay), didYouMean(t.Relay, append([]string{RelayPerson}, l.announcements...), "choices"))
+	} else if !slices.ContainsFunc(t.Otherwise, func(s Step) bool { return s.Announce != "" }) {
+		l.doubtful(path+".relay", "otherwise announces nothing, so that the longer text is never heard", "write otherwise: [{ announce: report-online }], or take relay out")
+	}
+}
+
 func (l *linter) step(path string, s Step) {
 	if l.saidAbout(path) {
 		return
 	}
 	kinds := 0
-	for _, is := range []bool{s.Wait != 0, s.Announce != "", len(s.Divert) > 0, s.Reject != 0} {
+	for _, is := range []bool{s.Wait != 0, s.Announce != "" && s.Wait == 0, len(s.Divert) > 0, s.Reject != 0} {
 		if is {
 			kinds++
 		}
 	}
 	if kinds != 1 {
-		l.wrong(path, "each step is one of wait, announce, divert and reject", "write one list item for each")
+		l.wrong(path, "each step is one of wait, announce, divert and reject", "write one list item for each; only wait may have an announce beside it")
 		return
 	}
 	if s.Announce != "" && !slices.Contains(l.announcements, s.Announce) {
@@ -141,8 +154,8 @@ func (l *linter) step(path string, s Step) {
 	}
 	l.known(path+".divert", s.Divert, "endpoint", l.endpoints)
 	l.twice(path+".divert", s.Divert)
-	if s.Cap != 0 && len(s.Divert) == 0 {
-		l.wrong(path+".cap", "only divert has a cap", "take it out")
+	if s.Cap != 0 && len(s.Divert) == 0 && s.Wait == 0 {
+		l.wrong(path+".cap", "only divert and wait have a cap", "take it out")
 	}
 	if s.Escape != nil {
 		l.escape(path+".escape", s)
@@ -162,7 +175,7 @@ func (l *linter) escape(path string, s Step) {
 		l.wrong(path+".to", fmt.Sprintf("no emergency route is called %q", s.Escape.To), didYouMean(s.Escape.To, l.routes, "emergency routes"))
 	}
 	for _, a := range l.f.Announcements {
-		if a.Name == s.Announce && a.Answer == Early {
+		if a.Name == s.Announce && a.Answer == Early { // R25
 			l.wrong(path, fmt.Sprintf("%s is played as early media, and many carriers pass no key presses then", a.Name), "write answer: final for the announcement, or take escape out")
 		}
 	}
@@ -183,9 +196,15 @@ func (l *linter) shedOf(path string, t Route) {
 	switch {
 	case t.Class == Emergency:
 		l.wrong(path, "an emergency call is never shed", "take shed: out")
+	case !slices.Contains(l.announcements, t.Shed.Announce):
+		l.wrong(path+".announce", fmt.Sprintf("no announcement is called %q", t.Shed.Announce), didYouMean(t.Shed.Announce, l.announcements, "announcements"))
+	case t.Shed.WhenSlots >= 0 && t.Shed.UntilSlots <= t.Shed.WhenSlots:
+		l.wrong(path, fmt.Sprintf("until partners have %d free slots is not above when they have %d: it would never settle", t.Shed.UntilSlots, t.Shed.WhenSlots), "make until higher than when")
+	case t.Shed.WhenSlots >= 0 && !slices.ContainsFunc(l.f.Endpoints, func(e Endpoint) bool { return e.Partner && e.Calls > 0 }):
+		l.wrong(path+".when.partner_slots", "no partner says how many calls it can take", "write calls: for the partners, or take partner_slots out")
 	case t.Shed.Until >= t.Shed.When:
 		l.wrong(path, fmt.Sprintf("until %d emergency calls wait is not below when %d do: it would never settle", t.Shed.Until, t.Shed.When), "make until lower than when")
-	case !slices.ContainsFunc(t.Otherwise, func(s Step) bool { return s.Announce != "" || s.Reject != 0 }):
+	case !slices.ContainsFunc(t.Otherwise, func(s Step) bool { return s.Announce != "" && s.Wait == 0 || s.Reject != 0 }):
 		l.wrong(path, "there is nothing to tell the callers that are shed", "write otherwise: [{ announce: high-demand }]")
 	}
 }

@@ -843,14 +843,14 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			name:  "a step of two kinds",
 			spoil: []string{"class: routine", "class: routine\n    otherwise: [{ wait: 10s, reject: 480 }]"},
 			want: []string{
-				"nines.yaml:16: routes[1].otherwise[0]: each step is one of wait, announce, divert and reject; write one list item for each",
+				"nines.yaml:16: routes[1].otherwise[0]: each step is one of wait, announce, divert and reject; write one list item for each; only wait may have an announce beside it",
 			},
 		},
 		{
 			name:  "a step of no kind",
 			spoil: []string{"class: routine", "class: routine\n    otherwise: [{ cap: 5 }]"},
 			want: []string{
-				"nines.yaml:16: routes[1].otherwise[0]: each step is one of wait, announce, divert and reject; write one list item for each",
+				"nines.yaml:16: routes[1].otherwise[0]: each step is one of wait, announce, divert and reject; write one list item for each; only wait may have an announce beside it",
 			},
 		},
 		{
@@ -869,9 +869,9 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 		},
 		{
 			name:  "a cap without divert",
-			spoil: []string{"class: routine", "class: routine\n    otherwise: [{ wait: 10s, cap: 2 }]"},
+			spoil: []string{"class: routine", "class: routine\n    otherwise: [{ reject: 480, cap: 2 }]"},
 			want: []string{
-				"nines.yaml:16: routes[1].otherwise[0].cap: only divert has a cap; take it out",
+				"nines.yaml:16: routes[1].otherwise[0].cap: only divert and wait have a cap; take it out",
 			},
 		},
 		{
@@ -928,6 +928,34 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			spoil: []string{"class: routine", "class: routine\n    otherwise: [{ announce: high-demand, escape: { digit: 9, to: \"999\" } }]", "routes:", "announcements: { high-demand: { answer: early } }\nroutes:"},
 			want: []string{
 				"nines.yaml:17: routes[1].otherwise[0].escape: high-demand is played as early media, and many carriers pass no key presses then; write answer: final for the announcement, or take escape out",
+			},
+		},
+		{
+			name:  "shedding with an unknown text, or one that nobody hears",
+			spoil: []string{"class: routine", "class: routine\n    otherwise: [{ wait: 10s, announce: high-demand }]\n    shed: { announce: hihg-demand }"},
+			want: []string{
+				`nines.yaml:17: routes[1].shed.announce: no announcement is called "hihg-demand"; did you mean "high-demand"?`,
+			},
+		},
+		{
+			name:  "shedding that only a caller in the line would hear of",
+			spoil: []string{"class: routine", "class: routine\n    otherwise: [{ wait: 10s, announce: high-demand }]\n    shed: { when: { emergency_waiting: 5 } }"},
+			want: []string{
+				"nines.yaml:17: routes[1].shed: there is nothing to tell the callers that are shed; write otherwise: [{ announce: high-demand }]",
+			},
+		},
+		{
+			name:  "a relay that is no announcement",
+			spoil: []string{"class: routine", "class: routine\n    otherwise: [{ announce: report-online }]\n    relay: persn"},
+			want: []string{
+				`nines.yaml:17: routes[1].relay: no announcement is called "persn"; did you mean "person"?`,
+			},
+		},
+		{
+			name:  "a longer text that is never heard",
+			spoil: []string{"class: routine", "class: routine\n    otherwise: [{ reject: 480 }]\n    relay: report-online"},
+			want: []string{
+				"nines.yaml:17: warning: routes[1].relay: otherwise announces nothing, so that the longer text is never heard; write otherwise: [{ announce: report-online }], or take relay out",
 			},
 		},
 		{

@@ -84,23 +84,23 @@ func TestTheContractsFileIsAccepted(t *testing.T) {
 				Numbers:  []string{"999", "112", "18000", "urn:service:sos*", "+441905331999"},
 				Ask:      [][]string{{"control-room"}, {"standby-room"}, {"warwickshire", "staffordshire"}},
 				Patience: time.Second, Progress: 4 * time.Second, Overlap: true, EarlyMedia: NoEarlyMedia,
-				Rescue: true, RescueBye: SuspiciousRescueBye, Hearing: HearNothing,
+				Rescue: true, RescueBye: SuspiciousRescueBye, Hearing: HearNothing, Relay: RelayPerson,
 			},
 			{
 				Name: "aid", Class: Emergency, Aid: true, Numbers: []string{"+441905331998"}, Ask: [][]string{{"control-room"}, {"standby-room"}},
 				Patience: time.Second, Progress: 4 * time.Second, Overlap: true, EarlyMedia: NoEarlyMedia,
-				Rescue: true, RescueBye: SuspiciousRescueBye, Hearing: HearNothing,
+				Rescue: true, RescueBye: SuspiciousRescueBye, Hearing: HearNothing, Relay: RelayPerson,
 			},
 			{
 				Name: "101", Class: Routine, Numbers: []string{"101", "+441905331101"}, Ask: [][]string{{"control-room"}, {"standby-room"}},
 				Patience: time.Second, Progress: 4 * time.Second, Overlap: true, EarlyMedia: NoEarlyMedia,
-				Rescue: true, RescueBye: SuspiciousRescueBye, Hearing: HearNothing,
+				Rescue: true, RescueBye: SuspiciousRescueBye, Hearing: HearNothing, Relay: RelayPerson,
 				Otherwise: []Step{{Wait: 2 * time.Minute}, {Announce: "report-online", Escape: &Escape{Digit: "9", To: "999"}}},
-				Shed:      &Shed{When: 5, Until: 1, For: time.Minute},
+				Shed:      &Shed{When: 5, WhenSlots: -1, Until: 1, UntilSlots: 0, For: time.Minute, Announce: "high-demand"},
 			},
 		},
 		Announcements: []Announcement{{
-			Name: "report-online", Files: []string{"/etc/nines/report-online-en.wav", "/etc/nines/report-online-cy.wav"}, Answer: Final,
+			Name: "report-online", Files: []string{"/etc/nines/report-online-en.wav", "/etc/nines/report-online-cy.wav"}, Answer: Final, Times: 3,
 			Expires: time.Date(2027, time.June, 30, 0, 0, 0, 0, time.UTC),
 		}},
 		Health: Health{

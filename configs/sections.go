@@ -160,6 +160,7 @@ func (r *reader) route(v value) Route {
 		"hearing":              oneOf(r, &t.Hearing, HearNothing, HearComfort, HearHoldTheLine),
 		"otherwise":            r.otherwise(&t.Otherwise),
 		"shed":                 r.shed(&t.Shed),
+		"relay":                r.word(&t.Relay),
 	})
 	return t
 }
@@ -312,15 +313,23 @@ func (r *reader) shed(to **Shed) func(value) {
 		s := defaultShed()
 		r.fields(v, map[string]func(value){
 			"when": func(v value) {
-				r.fields(v, map[string]func(value){"emergency_waiting": r.count(&s.When, 1, most)})
+				r.fields(v, map[string]func(value){
+					"emergency_waiting": r.count(&s.When, 1, most),
+					"partner_slots":     r.count(&s.WhenSlots, 0, most),
+				})
 			},
 			"until": func(v value) {
 				r.fields(v, map[string]func(value){
 					"emergency_waiting": r.count(&s.Until, 0, most),
+					"partner_slots":     r.count(&s.UntilSlots, 1, most),
 					"for":               r.lengthOrNone(&s.For),
 				})
 			},
+			"announce": r.word(&s.Announce),
 		})
+		if s.UntilSlots < 0 {
+			s.UntilSlots = s.WhenSlots + 1
+		}
 		*to = s
 	}
 }
@@ -329,7 +338,7 @@ func (r *reader) announcements(v value, f *File) {
 	entries, _ := r.entries(v)
 	for _, e := range entries {
 		r.goodName(e.path, e.key)
-		a := Announcement{Name: e.key, Answer: Final}
+		a := Announcement{Name: e.key, Answer: Final, Times: defaultTimes}
 		r.fields(e.value, map[string]func(value){
 			"files": func(v value) {
 				r.names(&a.Files)(v)
@@ -339,6 +348,7 @@ func (r *reader) announcements(v value, f *File) {
 			},
 			"answer":  oneOf(r, &a.Answer, Final, Early),
 			"expires": r.date(&a.Expires),
+			"times":   r.count(&a.Times, 1, 100),
 		})
 		f.Announcements = append(f.Announcements, a)
 	}

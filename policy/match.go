@@ -207,7 +207,7 @@ func (p *Policy) Match(q Query) Match {
 		Found: true, Route: p.routes[found.route], Trunk: tab.trunk, Number: found.number,
 		Why: found.number + " in the " + found.where + " is on route " + string(p.routes[found.route].Name) + found.but,
 	}
-	return m.aided(q)
+	return p.treat(m.relayed(q), q).aided(q)
 }
 
 // finding is what one look at a call's URIs gave.
@@ -269,7 +269,13 @@ func (p *Policy) unrouted(tab *table, q Query) Match {
 		}
 		return m
 	}
-	return m.aided(q)
+	return p.treat(m.relayed(q), q).aided(q)
+}
+
+// relayed says whether the call came by way of the text relay.
+func (m Match) relayed(q Query) Match {
+	m.Relay = relayed(m.Number) || relayed(Number(q.Caller))
+	return m
 }
 
 // aided says whether the call came as mutual aid (R9).

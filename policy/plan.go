@@ -66,6 +66,16 @@ func (p *Policy) Plan(m Match, v View) Plan {
 	arrange(cs, r.Overflow)
 	seatCanary(cs, r.Overflow, v)
 	cs, plan.Why = limitPartners(cs, m, v)
+	if r.Class != Emergency {
+		shed := v.Shed && r.Shed != nil && !m.Relay
+		plan.Otherwise, plan.Impaired = p.otherwise(m, shed), shed || anyImpaired(cs)
+		switch {
+		case shed:
+			cs, plan.Why = cs[:0], "nobody is asked: emergency calls need everybody"
+		case v.Turn:
+			cs = open(cs)
+		}
+	}
 
 	plan.Steps = make([]Step, len(cs))
 	for i := range cs {
@@ -98,6 +108,20 @@ func (p *Policy) candidates(cs []candidate, m Match, v View) []candidate {
 		}
 	}
 	return cs
+}
+
+// impaired says that an endpoint can't be counted on for a routine call.
+func (c *candidate) impaired() bool {
+	return c.state.Held || c.full || c.state.Verdict == health.Down && !c.state.Returning
+}
+
+func anyImpaired(cs []candidate) bool {
+	for i := range cs {
+		if cs[i].impaired() {
+			return true
+		}
+	}
+	return false
 }
 
 // mayTry says whether a call may be the canary of a returning endpoint. A partner that the loop guard moves is not tried.

@@ -78,6 +78,9 @@ type Route struct {
 	NoRescue          bool          // rescue: off
 	RescueBye         bool          // rescue_bye: suspicious
 	Aid               bool          // calls on this route came as mutual aid
+	Otherwise         []Otherwise   // what follows when nobody takes a call (R24); not on an emergency route
+	Shed              *Shed         // when emergency load leaves its callers to the announcement (R26); nil: never
+	Relay             Relay         // what follows instead for the text relay
 }
 
 // Config is what a Policy is compiled from.
@@ -97,6 +100,10 @@ type Query struct {
 	Others []string
 	// Marked is set when the call carries our mutual-aid marker in History-Info.
 	Marked bool
+	// Caller is the calling number or URI, for the text relay's prefix.
+	Caller string
+	// Treated says whether an operator has a route treated as emergency (R1). Nil: none is.
+	Treated func(RouteName) bool
 }
 
 // Match is the route that was found for a call.
@@ -104,10 +111,12 @@ type Match struct {
 	Found      bool // false: a PBX called a number that is on no route and it has no out list; answer 404
 	Route      Route
 	Trunk      Trunk
-	Number     string // the called number or URN as matched, normalised
-	SecondLine bool   // unrouted: waits its turn at full partners (R7)
-	Aid        bool   // came as mutual aid: no partner is asked again (R9)
-	Why        string // one sentence for the record
+	Number     string    // the called number or URN as matched, normalised
+	SecondLine bool      // unrouted: waits its turn at full partners (R7)
+	Aid        bool      // came as mutual aid: no partner is asked again (R9)
+	Relay      bool      // came by way of the text relay (18001)
+	Treated    RouteName // the routine route it was on before an operator had that treated as emergency; empty: none
+	Why        string    // one sentence for the record
 }
 
 // State is what is known of one endpoint at the moment of planning.
@@ -133,6 +142,10 @@ type View struct {
 	MaxForwards int
 	// CallerOut is set when this caller's number is already in a call at a partner: partners are asked last, and one only (R9).
 	CallerOut bool
+	// Shed is set while emergency load leaves the route's callers to its announcement: nobody is asked (R26). It counts for no emergency call.
+	Shed bool
+	// Turn is set for a routine caller who has waited and whose turn it is: only who is neither down nor held nor full is asked.
+	Turn bool
 }
 
 // Plan is one call's ordered attempts and its patience.
@@ -150,6 +163,10 @@ type Plan struct {
 	RescueBye         bool // a suspicious BYE may be the loss of the endpoint (R23); needs Rescue
 	GiveUp            time.Duration
 	Why               string // what shaped the plan besides health and slots (R9), in plain words; empty when nothing did
+	// Otherwise is what follows when nobody takes the call. An emergency call has none.
+	Otherwise []Otherwise
+	// Impaired says that an endpoint of the route is down, held or full: then otherwise follows a callee's own refusal, too (R6).
+	Impaired bool
 }
 
 // Step is one place in a plan.

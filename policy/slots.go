@@ -35,7 +35,9 @@ func limit(e Endpoint, class Class, secondLine bool) int {
 type Slots struct {
 	of map[EndpointName]*slot
 	// tickets numbers the waiting calls in the order in which they came.
-	tickets Ticket
+	tickets  Ticket
+	lines    map[RouteName]*line // routine callers who wait for a person
+	diverted map[diversion]int
 }
 
 type slot struct {
@@ -60,6 +62,9 @@ type Asking struct {
 	Class      Class
 	SecondLine bool
 	Ticket     Ticket // from the last refused ask of this call at this endpoint, else 0
+	// Of a routine call: its route, in whose line it stands or which it would overtake, and whether it was let through.
+	Route RouteName
+	Turn  bool
 }
 
 // Grant is the answer to an ask.
@@ -114,7 +119,7 @@ func (s *Slots) Ask(now time.Time, a Asking) Grant {
 	switch {
 	case a.Class != Emergency:
 		sl.forget(now)
-		return sl.grant(room && len(sl.queue) == 0, time.Time{}) // who waits with an emergency comes first
+		return sl.grant(room && len(sl.queue) == 0 && (a.Turn || !s.overtakes(now, a.Route)), time.Time{}) // who waits with an emergency comes first
 	case !sl.endpoint.Partner:
 		return sl.grant(true, time.Time{})
 	case a.SecondLine:
