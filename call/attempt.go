@@ -31,6 +31,7 @@ type Attempt struct {
 	RungOut bool      `json:",omitempty"` // it has rung long enough for a partner
 	AsWell  bool      `json:",omitempty"` // it is on trial and has had its time: others are asked as well (R17)
 	AskedAt time.Time // when the INVITE was due to leave
+	MuteAt  time.Time // since when it has sent nothing, unless it is Heard: its ask, or its death
 	RangAt  time.Time `json:",omitzero"` // when it began to ring
 }
 

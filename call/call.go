@@ -42,7 +42,7 @@
 //   - the caller cancels (487),
 //   - everybody in the plan has refused: nobody counts and no turn is left,
 //   - nothing has rung anywhere for the plan's give-up; time in which something rings does not count, and ringing that ends starts it anew,
-//   - everybody was asked and for four seconds nobody who counts has sent even a 100,
+//   - everybody was asked, and four seconds after the last ask nobody who counts has sent even a 100 since its own ask or death,
 //   - a refusal ended the asking (routine only) and nobody is hoped for any more.
 //
 // The code is policy's, except 487. An event is judged before the deadlines that came due with it, so whatever speaks for the caller wins.
@@ -139,7 +139,6 @@ type Call struct {
 	Rung     bool      `json:",omitempty"` // the caller has a 180
 	AskedAt  time.Time `json:",omitzero"`  // the latest ask
 	QuietAt  time.Time `json:",omitzero"`  // since when nothing rings; zero while something does
-	MuteAt   time.Time `json:",omitzero"`  // since when nobody who counts has sent anything; zero while somebody has
 	RingAt   time.Time `json:",omitzero"`  // when the caller last got an 18x that said ringing
 	Why      string    `json:",omitempty"` // why it is over
 
@@ -173,7 +172,7 @@ func (c *Call) Step(now time.Time, ev Event) []Action {
 	case Unreachable:
 		c.unreachable(ev)
 	case Died:
-		c.died(ev)
+		c.died(now, ev)
 	case Woke:
 		c.woke(ev)
 	case Full:

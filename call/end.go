@@ -19,14 +19,28 @@ func (c *Call) giveUpAt() time.Time {
 	return c.QuietAt.Add(c.Plan.GiveUp)
 }
 
-// muteAt says when the call is given up because nobody has sent anything. Zero: somebody has, or may yet be asked.
+// muteAt says when the call is given up because nobody has sent anything. Zero: somebody has, or may yet be asked. A partner that spoke and then refused
+// does not give the silent rooms before it another four seconds (R9).
 func (c *Call) muteAt() time.Time {
-	if c.MuteAt.IsZero() || len(c.Turns) > 0 {
+	if len(c.Turns) > 0 {
 		return time.Time{}
 	}
-	from := c.MuteAt
-	if c.AskedAt.After(from) {
-		from = c.AskedAt
+	from, live := c.AskedAt, false
+	for i := range c.Attempts {
+		a := &c.Attempts[i]
+		if !a.counts() {
+			continue
+		}
+		if a.Heard {
+			return time.Time{}
+		}
+		live = true
+		if a.MuteAt.After(from) {
+			from = a.MuteAt
+		}
+	}
+	if !live {
+		return time.Time{}
 	}
 	return from.Add(muteLimit)
 }
@@ -36,7 +50,7 @@ func (c *Call) spent(now time.Time) string {
 	switch {
 	case due(now, c.giveUpAt()):
 		return fmt.Sprintf("nothing rang anywhere for %s", c.Plan.GiveUp)
-	case due(now, c.muteAt()) && c.counting() > 0:
+	case due(now, c.muteAt()):
 		return fmt.Sprintf("everybody was asked and nobody sent even a 100 for %s", muteLimit)
 	default:
 		return ""

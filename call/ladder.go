@@ -293,7 +293,7 @@ func (c *Call) ask(now time.Time, turn int, r Reason) {
 	c.Turns = slices.Delete(c.Turns, turn, turn+1)
 	c.Last++
 	c.AskedAt = now
-	c.Attempts = append(c.Attempts, Attempt{ID: c.Last, Step: t.Step, Target: t.Target, AskedAt: now})
+	c.Attempts = append(c.Attempts, Attempt{ID: c.Last, Step: t.Step, Target: t.Target, AskedAt: now, MuteAt: now})
 	step := &c.Plan.Steps[t.Step]
 	c.do(Ask{
 		Attempt:  c.Last,

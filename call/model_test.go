@@ -44,6 +44,7 @@ type asked struct {
 	partner bool
 	at      time.Time
 	heard   bool
+	muteAt  time.Time // since when it was not heard: its ask, or its death
 	ringing bool
 	rangAt  time.Time
 	silent  bool // by ICMP or death; silence by time is judged when it matters
@@ -83,13 +84,12 @@ type model struct {
 	class policy.Class
 
 	attempts  []*asked
-	lastAsk   time.Time
 	tried     map[int]bool // steps whose endpoint was asked and not put off
 	ended     bool         // a routine refusal ended the asking
 	quietAt   time.Time    // since when nothing rings
-	muteAt    time.Time    // since when nobody has been heard
 	rangEver  bool
 	early     AttemptID
+	lastAsk   time.Time
 	cancelled bool
 	planned   bool
 	winner    *asked
@@ -298,7 +298,12 @@ func (m *model) before(ev Event) (fresh *asked) {
 	case Unreachable:
 		m.touch(ev.Attempt, func(a *asked) { a.silent = true })
 	case Died:
-		m.touch(ev.Attempt, func(a *asked) { a.silent, a.ringing, a.heard = true, false, false })
+		m.touch(ev.Attempt, func(a *asked) {
+			if a.heard {
+				a.muteAt = m.now
+			}
+			a.silent, a.ringing, a.heard = true, false, false
+		})
 	case Refused:
 		m.touch(ev.Attempt, func(a *asked) {
 			if a.counts() && ev.Cause == Status && m.class != policy.Emergency && policy.Means(m.class, ev.Code) == policy.End {
@@ -328,14 +333,31 @@ func (m *model) before(ev Event) (fresh *asked) {
 	return fresh
 }
 
-// clocks keeps the model's own idea of since when nothing rings and nobody was heard.
+// clocks keeps the model's own idea of since when nothing rings.
 func (m *model) clocks() {
-	ringing, heard := false, false
+	ringing := false
 	for _, a := range m.attempts {
 		ringing = ringing || a.counts() && a.ringing
-		heard = heard || a.counts() && a.heard
 	}
-	m.quietAt, m.muteAt = since(m.quietAt, ringing, m.now), since(m.muteAt, heard, m.now)
+	m.quietAt = since(m.quietAt, ringing, m.now)
+}
+
+// mute says whether somebody who counts is left, and none of them has been heard for four seconds.
+func (m *model) mute() bool {
+	live := false
+	if m.now.Sub(m.lastAsk) < 4*time.Second {
+		return false
+	}
+	for _, a := range m.attempts {
+		if !a.counts() {
+			continue
+		}
+		live = true
+		if a.heard || m.now.Sub(a.muteAt) < 4*time.Second {
+			return false
+		}
+	}
+	return live
 }
 
 func (m *model) touch(id AttemptID, f func(*asked)) {
@@ -418,7 +440,7 @@ func (m *model) checkAsk(a Ask) {
 	if a.Retarget != (a.Attempt > 1) || a.Retarget && a.Cause == 0 || a.Why == "" {
 		m.t.Fatalf("the endpoint is not told why: %#v", a)
 	}
-	now := &asked{id: a.Attempt, partner: a.Partner, at: m.now, quiet: true, step: -1}
+	now := &asked{id: a.Attempt, partner: a.Partner, at: m.now, muteAt: m.now, quiet: true, step: -1}
 	for i := range m.plan.Steps {
 		if m.plan.Steps[i].Endpoint == a.Endpoint {
 			now.step = i
@@ -433,6 +455,7 @@ func (m *model) checkAsk(a Ask) {
 			live++
 		}
 	}
+	m.lastAsk = m.now
 	if live >= 3 || live >= 1 && !m.plan.Overlap {
 		m.t.Fatalf("attempt %d while %d others live", a.Attempt, live)
 	}
@@ -441,7 +464,6 @@ func (m *model) checkAsk(a Ask) {
 	}
 	m.tried[now.step] = true
 	m.attempts = append(m.attempts, now)
-	m.lastAsk = m.now
 	m.clocks()
 }
 
@@ -580,10 +602,9 @@ func (m *model) checkReject(a Reject) {
 		live = live || x.counts()
 	}
 	quiet := !m.quietAt.IsZero() && m.now.Sub(m.quietAt) >= orElse(m.plan.GiveUp, 20*time.Second)
-	mute := everybody && !m.muteAt.IsZero() && m.now.Sub(m.muteAt) >= 4*time.Second && m.now.Sub(m.lastAsk) >= 4*time.Second
+	mute := everybody && m.mute()
 	if !quiet && !mute && (!everybody || live) {
-		m.t.Fatalf("an emergency call is refused (%s) although: everybody asked %v, somebody live %v, quiet since %v, nobody heard since %v",
-			a.Why, everybody, live, m.quietAt, m.muteAt)
+		m.t.Fatalf("an emergency call is refused (%s) although: everybody asked %v, somebody live %v, quiet since %v", a.Why, everybody, live, m.quietAt)
 	}
 }
 
@@ -660,10 +681,7 @@ func (m *model) checkPatience() {
 	if limit := orElse(m.plan.GiveUp, 20*time.Second); !m.quietAt.IsZero() && m.now.Sub(m.quietAt) >= limit {
 		m.t.Fatalf("nothing has rung for %s and the call goes on", m.now.Sub(m.quietAt))
 	}
-	if len(m.call.Turns) > 0 || m.muteAt.IsZero() {
-		return
-	}
-	if m.now.Sub(m.muteAt) >= muteLimit && m.now.Sub(m.lastAsk) >= muteLimit {
-		m.t.Fatalf("everybody was asked, nobody was heard for %s, and the call goes on", m.now.Sub(m.muteAt))
+	if len(m.call.Turns) == 0 && m.mute() {
+		m.t.Fatalf("everybody was asked, nobody was heard for %s, and the call goes on", muteLimit)
 	}
 }

@@ -93,7 +93,7 @@ func (c *Call) unreachable(ev Unreachable) {
 }
 
 // died takes a dead endpoint's attempt for silent: it rings no more and has not been heard of.
-func (c *Call) died(ev Died) {
+func (c *Call) died(now time.Time, ev Died) {
 	a := c.live(ev.Attempt)
 	if a == nil {
 		return
@@ -102,7 +102,10 @@ func (c *Call) died(ev Died) {
 	if a.State == StateRinging {
 		why += " while it rang"
 	}
-	a.State, a.Heard = StateAsked, false
+	if a.Heard {
+		a.Heard, a.MuteAt = false, now
+	}
+	a.State = StateAsked
 	if !a.Silent {
 		a.Silent = true
 		c.because(WantAny, 408, why)

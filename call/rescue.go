@@ -43,7 +43,7 @@ func (c *Call) lose(now time.Time) {
 // rest forgets what a ladder has left behind.
 func (c *Call) rest() {
 	c.Turns, c.Reasons, c.Codes, c.Closed = nil, nil, nil, false
-	c.AskedAt, c.QuietAt, c.MuteAt = time.Time{}, time.Time{}, time.Time{}
+	c.AskedAt, c.QuietAt = time.Time{}, time.Time{}
 }
 
 // needPlan asks for a plan, and asks again if none comes.

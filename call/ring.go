@@ -1,6 +1,9 @@
 package call
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // ringEvery is how often the caller is told that it still rings.
 // RFC 3261 §13.3.1.1: a UAS that needs longer sends a non-100 provisional response every minute, lest proxies on the way cancel the call.
@@ -50,16 +53,10 @@ func rings(code int, partner bool) bool {
 	return code >= 180 && code <= 183
 }
 
-// listen keeps the two clocks of give-up: since when nothing rings, and since when nobody has sent anything.
+// listen keeps the clock of give-up: since when nothing rings.
 func (c *Call) listen(now time.Time) {
-	ringing, heard := false, false
-	for i := range c.Attempts {
-		a := &c.Attempts[i]
-		ringing = ringing || a.State == StateRinging
-		heard = heard || a.counts() && a.Heard
-	}
+	ringing := slices.ContainsFunc(c.Attempts, func(a Attempt) bool { return a.State == StateRinging })
 	c.QuietAt = since(c.QuietAt, ringing, now)
-	c.MuteAt = since(c.MuteAt, heard, now)
 }
 
 // since keeps the time at which something ended; zero while it lasts.

@@ -172,6 +172,25 @@ func TestATripIsTold(t *testing.T) {
 	}
 }
 
+// TestWhatRingsAtARoomThatCallsBroughtDownMayDieToo: it was down before it rang, so that its verdict does not change when it falls silent.
+func TestWhatRingsAtARoomThatCallsBroughtDownMayDieToo(t *testing.T) {
+	s := begin(Config{})
+	s.hearAll("+ Sa1 Sb1 Rc1")
+	s.j.Changes()
+	s.hearAll("-")
+	if c := s.j.Changes(); len(c) != 0 {
+		t.Fatalf("one missed probe changed %+v; two are a death", c)
+	}
+	s.hearAll("-")
+	if c := s.j.Changes(); len(c) != 1 || !c[0].Died || c[0].From != Down || c[0].To != Down {
+		t.Fatalf("two missed probes changed %+v; want one death, told while it is down", c)
+	}
+	s.hearAll("- - -")
+	if c := s.j.Changes(); len(c) != 0 {
+		t.Errorf("more of them changed %+v; a death is told once", c)
+	}
+}
+
 func TestANumberThatFailsIsFoundAndNamed(t *testing.T) {
 	for _, tt := range []struct {
 		why, signs string

@@ -377,12 +377,10 @@ func (j *Judge) missed(now time.Time, w *watch, sent time.Time) {
 	w.good = 0
 	w.missed++
 	if w.verdict == Down && !w.returning {
-		if w.tripped && w.missed == j.cfg.DownAfter {
-			j.snapshot = nil // what calls brought down is silent now, too
-		}
+		j.missedDown(now, w)
 		return
 	}
-	evidence := fmt.Sprintf("%s missed, the last %s", probes(w.missed), describe(w.last.probe))
+	evidence := w.missedWords()
 	died := w.missed >= j.cfg.suspectAfter() && !w.died
 	switch {
 	case w.missed >= j.cfg.DownAfter:
@@ -395,6 +393,22 @@ func (j *Judge) missed(now time.Time, w *watch, sent time.Time) {
 		w.died = true
 		j.turn(now, w, Suspect, evidence)
 	}
+}
+
+// missedDown is a missed probe of an endpoint that is down already. Calls may have brought it down while it answered probes, and it may have let a call ring
+// since: then its death has not been told yet (R6).
+func (j *Judge) missedDown(now time.Time, w *watch) {
+	if w.missed >= j.cfg.suspectAfter() && !w.died {
+		w.died = true
+		j.changed(Change{Name: w.endpoint.Name, From: Down, To: Down, Why: w.evidence + "; " + w.missedWords(), At: now, Died: true})
+	}
+	if w.tripped && w.missed == j.cfg.DownAfter {
+		j.snapshot = nil // it is silent now, too
+	}
+}
+
+func (w *watch) missedWords() string {
+	return fmt.Sprintf("%s missed, the last %s", probes(w.missed), describe(w.last.probe))
 }
 
 func (j *Judge) bringDown(now time.Time, w *watch, evidence string, died bool) {

@@ -115,9 +115,12 @@ func TestTwoNodesThatAreEachOthersPartnerEndACallAfterOneHop(t *testing.T) {
 						}
 					}
 					d.ack(st.carrier.expect("500 INVITE"), "")
-					limit := 11 * time.Second // the neighbour's four seconds without a 100, and then our own
-					if rooms == "refusing" {
+					limit := 7 * time.Second // patience twice, and the neighbour's four seconds without a 100
+					switch rooms {
+					case "refusing":
 						limit = atOnce
+					case "dead for long":
+						limit = 9 * time.Second // the neighbour comes first: its four seconds, then those of the rooms that are down
 					}
 					within(t, "the 500 came", began, 0, limit)
 					mu.Lock()
