@@ -144,7 +144,7 @@ func sipNetwork(n Network) wire.Network {
 func (n *Node) openConsole() {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), console.Collector(n.scrape))
-	cfg := console.Config{Run: n.file.Run}
+	cfg := console.Config{Run: n.file.Run, Tokens: n.tokensFile, Key: filepath.Join(n.file.State, consoleKey)}
 	if n.file.Console.Listen.IsValid() {
 		cfg.Listen = n.file.Console.Listen.String()
 	}
@@ -152,6 +152,16 @@ func (n *Node) openConsole() {
 	if err := n.console.Open(); err != nil {
 		n.log.Error().Err(err).Msg("the console is not reachable; calls are taken all the same")
 	}
+}
+
+// consoleKey is the file in the state folder with the key that signs the sessions of the console's pages.
+const consoleKey = "console.key"
+
+// tokensFile says who may act in the console; a reload may name another file.
+func (n *Node) tokensFile() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.file.Console.TokensFile
 }
 
 // load reads the file, or the last accepted copy of one that is refused.

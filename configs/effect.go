@@ -27,7 +27,6 @@ var withoutEffect = []struct {
 	{"announcements", nil, "this version plays nothing"},
 	{"journal", nil, "this version keeps no book"},
 	{"notify", nil, "this version tells nobody"},
-	{"console.tokens_file", nil, "this version's console has no acts that need a token"},
 }
 
 func is(word string) func(string) bool { return func(text string) bool { return text == word } }

@@ -28,7 +28,6 @@ func TestAKeyThatDoesNothingYetIsSaid(t *testing.T) {
 		"nines.yaml:43: notice: routes[2].shed: does nothing yet; this version never sheds",
 		"nines.yaml:44: notice: announcements: does nothing yet; this version plays nothing",
 		"nines.yaml:47: notice: journal: does nothing yet; this version keeps no book",
-		"nines.yaml:48: notice: console.tokens_file: does nothing yet; this version's console has no acts that need a token",
 		"nines.yaml:49: notice: notify: does nothing yet; this version tells nobody",
 	}
 	if diff := cmp.Diff(noticesOf(t, product(t)), want); diff != "" {

@@ -1,11 +1,11 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,34 +13,56 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// problem is the body of every answer that is no success.
-type problem struct {
-	Error string `json:"error"`
+// Problem is the body of every answer that is no success.
+type Problem struct {
+	Error string `json:"error"` // what is wrong, in words for a person
 }
 
 // controlHandler is what the control socket may do: everything. Who can open the socket is the node's own user.
 func controlHandler(node Node, metrics prometheus.Gatherer, log zerolog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	handleProbes(mux, node, metrics, log)
-	handleReads(mux, node)
-	handleHolds(mux, node)
-	mux.HandleFunc("POST /api/v1/reload", func(w http.ResponseWriter, r *http.Request) { reload(w, r, node, log) })
+	handleAPI(mux, node, func(*http.Request) visitor { return visitor{role: admin, control: true} }, log)
 	return mux
 }
 
-// publicHandler is what the TCP listener may do: metrics and probes for everybody who can reach it, the API for loopback, nothing that acts.
-func publicHandler(node Node, metrics prometheus.Gatherer, log zerolog.Logger) http.Handler {
+// publicHandler is what the TCP door may do: metrics and probes for everybody who can reach it, the rest for who the guard lets in.
+func publicHandler(node Node, metrics prometheus.Gatherer, g *guard, log zerolog.Logger) http.Handler {
 	api := http.NewServeMux()
-	handleReads(api, node)
-	for _, act := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		api.HandleFunc(act+" /api/v1/", func(w http.ResponseWriter, _ *http.Request) {
-			write(w, http.StatusForbidden, problem{"this door only reads; acts go through the control socket: use the nines command on the machine"})
-		})
-	}
+	handleAPI(api, node, visitorOf, log)
 	mux := http.NewServeMux()
 	handleProbes(mux, node, metrics, log)
-	mux.Handle("/api/", loopbackOnly(api))
-	return mux
+	mux.Handle("/api/", guardedAPI(g, api))
+	return careful(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// guardedAPI asks the guard before the API is reached.
+func guardedAPI(g *guard, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := g.visitor(r)
+		switch {
+		case errors.Is(err, errTooMany):
+			w.Header().Set("Retry-After", "5")
+			write(w, http.StatusTooManyRequests, Problem{err.Error()})
+		case err != nil:
+			w.Header().Set("WWW-Authenticate", `Bearer realm="nines"`)
+			write(w, http.StatusUnauthorized, Problem{err.Error()})
+		default:
+			next.ServeHTTP(w, withVisitor(r, v))
+		}
+	})
+}
+
+type visitorKey struct{}
+
+func withVisitor(r *http.Request, v visitor) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), visitorKey{}, v))
+}
+
+// visitorOf is who the guard let in.
+func visitorOf(r *http.Request) visitor {
+	v, _ := r.Context().Value(visitorKey{}).(visitor)
+	return v
 }
 
 func handleProbes(mux *http.ServeMux, node Node, metrics prometheus.Gatherer, log zerolog.Logger) {
@@ -59,66 +81,27 @@ func handleProbes(mux *http.ServeMux, node Node, metrics prometheus.Gatherer, lo
 	})
 }
 
-func handleReads(mux *http.ServeMux, node Node) {
-	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, http.StatusOK, node.Status())
-	})
-	mux.HandleFunc("GET /api/v1/status/endpoints/{name}", func(w http.ResponseWriter, r *http.Request) {
-		status := node.Status()
-		e, ok := status.Endpoint(r.PathValue("name"))
+var statusRoutes = []route{
+	get("/api/v1/status", "How the node is: endpoints and what is believed of them, calls, rescues, trunks, counters.", func(a *ask) (Status, error) {
+		return a.node.Status(), nil
+	}),
+	get("/api/v1/status/endpoints/{name}", "One endpoint: the evidence for its verdict, and what brings it back.", func(a *ask) (EndpointStatus, error) {
+		status := a.node.Status()
+		e, ok := status.Endpoint(a.PathValue("name"))
 		if !ok {
-			write(w, http.StatusNotFound, problem{noEndpoint(r.PathValue("name"), status.Endpoints)})
-			return
+			return e, fmt.Errorf("%w: %s", ErrNotFound, noEndpoint(a.PathValue("name"), status.Endpoints))
 		}
-		write(w, http.StatusOK, e)
-	})
-	mux.HandleFunc("GET /api/v1/holds", func(w http.ResponseWriter, r *http.Request) {
-		holds, err := node.Holds(r.Context())
-		answer(w, holds, err)
-	})
-	mux.HandleFunc("GET /api/v1/version", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, http.StatusOK, node.Status().Version)
-	})
-}
-
-func reload(w http.ResponseWriter, r *http.Request, node Node, log zerolog.Logger) {
-	result, err := node.Reload(r.Context())
-	if err != nil {
-		log.Error().Err(err).Msg("reload was not tried")
-		write(w, http.StatusInternalServerError, problem{"reload: " + err.Error()})
-		return
-	}
-	if !result.Accepted {
-		write(w, http.StatusUnprocessableEntity, result)
-		return
-	}
-	write(w, http.StatusOK, result)
-}
-
-// loopbackOnly refuses the API to other machines: without tokens, whoever reads it must be on this one (PRODUCT §12).
-func loopbackOnly(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil || !peer.Addr().Unmap().IsLoopback() {
-			write(w, http.StatusUnauthorized, problem{"the API is read from this machine only, by way of loopback"})
-			return
-		}
-		// A page from elsewhere that had its name resolved to loopback (DNS rebinding) comes with its own name.
-		if !isLocalHost(r.Host) {
-			write(w, http.StatusUnauthorized, problem{"the API is read under an IP address or as localhost, not as " + r.Host})
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func isLocalHost(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = strings.Trim(hostport, "[]")
-	}
-	_, err = netip.ParseAddr(host)
-	return err == nil || strings.EqualFold(host, "localhost")
+		return e, nil
+	}),
+	get("/api/v1/version", "Which nines is running.", func(a *ask) (Version, error) { return a.node.Status().Version, nil }),
+	act(http.MethodPost, "/api/v1/reload", admin, "Have the node read its configuration again. A refused file changes nothing and answers 422 with its problems.",
+		func(a *ask, _ struct{}) (ReloadResult, error) {
+			result, err := a.node.Reload(a.Context())
+			if err != nil {
+				err = fmt.Errorf("reload: %w", err)
+			}
+			return result, err
+		}),
 }
 
 func noEndpoint(name string, known []EndpointStatus) string {

@@ -102,7 +102,7 @@ func (c *Client) send(ctx context.Context, method, path string, body, into any) 
 		}
 		return nil
 	default:
-		var p problem
+		var p Problem
 		if json.Unmarshal(got, &p) == nil && p.Error != "" {
 			return errors.New(p.Error)
 		}

@@ -1,8 +1,8 @@
 // Package console is the face of the node on HTTP: the JSON API, /metrics, /healthz and /readyz.
 //
 // It shows what app hands it and decides nothing: [Node] is all it knows of the program. Two doors lead in. The control socket in the run folder
-// (mode 0600) may read and act; the TCP listener may read, the API from loopback only. A door that cannot be opened is logged and tried again; it
-// never touches a call.
+// (mode 0600) may read and act. Through the TCP listener who is on this machine may read, and who has a token may do what its line in the tokens file
+// says; every act is done in that person's name. A door that cannot be opened is logged and tried again; it never touches a call.
 //
 // Drive it with [New], [Console.Open], then [Console.Run] in a goroutine of its own. The other end of the control socket is [Client].
 package console
@@ -36,8 +36,10 @@ const (
 
 // Config says where the console listens.
 type Config struct {
-	Listen string // host:port for pages, API and metrics; empty: no TCP door
-	Run    string // folder of the control socket, made if missing; empty: no control socket
+	Listen string        // host:port for pages, API and metrics; empty: no TCP door
+	Run    string        // folder of the control socket, made if missing; empty: no control socket
+	Tokens func() string // the tokens file of now, a line a person: name, role, SHA-256 of the token; nil or empty: nobody can act over TCP
+	Key    string        // the file of the key that signs pages' sessions, made if missing; empty: sessions end with the process
 }
 
 // Node is what the console needs of the program. Its methods are called from many goroutines.
@@ -77,6 +79,13 @@ type door struct {
 // New makes a console. metrics is what /metrics serves.
 func New(cfg Config, node Node, metrics prometheus.Gatherer, log zerolog.Logger) *Console {
 	c := &Console{log: log, reopen: 5 * time.Second}
+	if cfg.Tokens == nil {
+		cfg.Tokens = func() string { return "" }
+	}
+	people := &tokens{path: cfg.Tokens, warn: func(problem string) {
+		log.Warn().Str("problem", problem).Msg("the console's tokens file is not as it should be; who stands there rightly can act")
+	}}
+	g := &guard{tokens: people, sessions: newSessions(cfg.Key, people), slow: newBrake()}
 	if cfg.Run != "" {
 		path := filepath.Join(cfg.Run, SocketName)
 		c.doors = append(c.doors, &door{
@@ -89,7 +98,7 @@ func New(cfg Config, node Node, metrics prometheus.Gatherer, log zerolog.Logger)
 		c.doors = append(c.doors, &door{
 			name:   cfg.Listen,
 			open:   func() (net.Listener, error) { return net.Listen("tcp", cfg.Listen) },
-			server: newServer(publicHandler(node, metrics, log)),
+			server: newServer(publicHandler(node, metrics, g, log)),
 		})
 	}
 	return c

@@ -319,26 +319,26 @@ func TestProbesAndMetricsAreServed(t *testing.T) {
 func TestADrainingNodeIsNotReady(t *testing.T) {
 	n := example()
 	n.ready = errors.New("draining")
-	got := ask(publicHandler(n, newRegistry(), zerolog.Nop()), "GET", "/readyz", "127.0.0.1:4711", "127.0.0.1:8080")
+	got := knock(outside(n), "GET", "/readyz", "127.0.0.1:4711", "127.0.0.1:8080")
 	if got.Code != 503 || got.Body.String() != "takes no calls: draining\n" {
 		t.Errorf("got %d %q, want 503 and why", got.Code, got.Body)
 	}
 }
 
-func TestTheTCPDoorOnlyReads(t *testing.T) {
+func TestWithoutATokenTheTCPDoorOnlyReads(t *testing.T) {
 	n := example()
 	n.reload = func(context.Context) (ReloadResult, error) {
 		t.Error("the TCP door reloaded the node")
 		return ReloadResult{}, nil
 	}
-	got := ask(publicHandler(n, newRegistry(), zerolog.Nop()), "POST", "/api/v1/reload", "127.0.0.1:4711", "localhost:8080")
-	if got.Code != 403 || !strings.Contains(got.Body.String(), "control socket") {
-		t.Errorf("POST reload over TCP: %d %q, want 403 and the way that works", got.Code, got.Body)
+	got := knock(outside(n), "POST", "/api/v1/reload", "127.0.0.1:4711", "localhost:8080")
+	if got.Code != 401 || !strings.Contains(got.Body.String(), "the nines command on the machine") {
+		t.Errorf("POST reload over TCP: %d %q, want 401 and the way that works", got.Code, got.Body)
 	}
 }
 
 func TestTheAPIIsReadFromThisMachineOnly(t *testing.T) {
-	handler := publicHandler(example(), newRegistry(), zerolog.Nop())
+	handler := outside(example())
 	tests := []struct {
 		name, path, from, host string
 		want                   int
@@ -352,13 +352,23 @@ func TestTheAPIIsReadFromThisMachineOnly(t *testing.T) {
 		{"readiness from another machine", "/readyz", "192.0.2.7:4711", "nines:8080", 200},
 	}
 	for _, tt := range tests {
-		if got := ask(handler, "GET", tt.path, tt.from, tt.host); got.Code != tt.want {
+		if got := knock(handler, "GET", tt.path, tt.from, tt.host); got.Code != tt.want {
 			t.Errorf("%s: GET %s from %s as %s: %d, want %d", tt.name, tt.path, tt.from, tt.host, got.Code, tt.want)
 		}
 	}
 }
 
-func ask(h http.Handler, method, path, from, host string) *httptest.ResponseRecorder {
+// outside is the TCP door of a node without a tokens file.
+func outside(n Node) http.Handler { return outsideWith(n, "") }
+
+// outsideWith is the TCP door of a node with this tokens file.
+func outsideWith(n Node, file string) http.Handler {
+	people := &tokens{path: func() string { return file }}
+	g := &guard{tokens: people, sessions: newSessions("", people), slow: newBrake()}
+	return publicHandler(n, newRegistry(), g, zerolog.Nop())
+}
+
+func knock(h http.Handler, method, path, from, host string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, nil)
 	r.RemoteAddr, r.Host = from, host
 	w := httptest.NewRecorder()

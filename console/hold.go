@@ -2,12 +2,12 @@ package console
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"nines/health"
@@ -48,37 +48,42 @@ type Mistake string
 // Error gives the words.
 func (m Mistake) Error() string { return string(m) }
 
-func handleHolds(mux *http.ServeMux, node Node) {
-	mux.HandleFunc("POST /api/v1/holds", func(w http.ResponseWriter, r *http.Request) {
-		var req HoldRequest
-		d := json.NewDecoder(r.Body)
-		d.DisallowUnknownFields()
-		if err := d.Decode(&req); err != nil {
-			write(w, http.StatusBadRequest, problem{"read the hold: " + err.Error()})
-			return
-		}
-		result, err := node.Hold(r.Context(), req)
-		answer(w, result, err)
-	})
-	mux.HandleFunc("DELETE /api/v1/holds/{endpoint}", func(w http.ResponseWriter, r *http.Request) {
-		result, err := node.Release(r.Context(), r.PathValue("endpoint"), r.URL.Query().Get("by"))
-		answer(w, result, err)
-	})
+// ErrNotFound is what was asked for and is not there. Errors that wrap it answer 404 with their words.
+var ErrNotFound = errors.New("not found")
+
+var holdRoutes = []route{
+	get("/api/v1/holds", "Who is held, by whom, until when and why.", func(a *ask) (HoldList, error) { return a.node.Holds(a.Context()) }),
+	act(http.MethodPost, "/api/v1/holds", operator, "Have an endpoint asked last for a while.", func(a *ask, req HoldRequest) (HoldResult, error) {
+		req.By = a.by(req.By)
+		return a.node.Hold(a.Context(), req)
+	}),
+	act(http.MethodDelete, "/api/v1/holds/{endpoint}", operator, "End an endpoint's hold, or let one that comes back off its way back.",
+		func(a *ask, _ struct{}) (ReleaseResult, error) {
+			return a.node.Release(a.Context(), a.PathValue("endpoint"), a.by(a.URL.Query().Get("by")))
+		}, byParam),
 }
 
+// byParam says who acts where a request has no body.
+var byParam = param{"by", "who acts; counts over the control socket only, over HTTP it is the token's owner"}
+
+// answer writes what a request has come to.
 func answer(w http.ResponseWriter, result any, err error) {
 	if err != nil {
-		write(w, blame(err), problem{err.Error()})
+		write(w, blame(err), Problem{strings.TrimPrefix(err.Error(), ErrNotFound.Error()+": ")})
 		return
 	}
-	write(w, http.StatusOK, result)
+	code := http.StatusOK
+	if r, ok := result.(interface{ refused() bool }); ok && r.refused() {
+		code = http.StatusUnprocessableEntity
+	}
+	write(w, code, result)
 }
 
 // blame says whose error it is.
 func blame(err error) int {
 	var mistake Mistake
 	switch {
-	case errors.Is(err, health.ErrNoEndpoint):
+	case errors.Is(err, health.ErrNoEndpoint), errors.Is(err, ErrNotFound):
 		return http.StatusNotFound
 	case errors.Is(err, health.ErrNotHeld):
 		return http.StatusConflict

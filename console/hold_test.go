@@ -85,7 +85,7 @@ func TestAnActThatFailsSaysWhoseFaultItIs(t *testing.T) {
 		} {
 			w := httptest.NewRecorder()
 			handler.ServeHTTP(w, r)
-			var p problem
+			var p Problem
 			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != tt.want || p.Error != tt.err.Error() {
 				t.Errorf("%s with %q: %d %q, want %d and the words", r.Method, tt.err, w.Code, w.Body, tt.want)
 			}
@@ -103,7 +103,7 @@ func TestAHoldThatIsNoJSONIsRefused(t *testing.T) {
 	for _, body := range []string{"", "{", `[]`, `{"endpoint": 5}`, `{"endpoint":"x","until":"tomorrow"}`} {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequest("POST", "/api/v1/holds", strings.NewReader(body)))
-		if w.Code != 400 || !strings.Contains(w.Body.String(), "read the hold") {
+		if w.Code != 400 || !strings.Contains(w.Body.String(), "read the request") {
 			t.Errorf("POST %q: %d %q, want 400 and what is wrong", body, w.Code, w.Body)
 		}
 	}
@@ -114,14 +114,14 @@ func TestNobodyHoldsOverTCP(t *testing.T) {
 	n.hold = func(HoldRequest) (HoldResult, error) { t.Error("held over TCP"); return HoldResult{}, nil }
 	n.release = func(string, string) (ReleaseResult, error) { t.Error("released over TCP"); return ReleaseResult{}, nil }
 	n.holds = func() (HoldList, error) { return HoldList{Holds: []HoldStatus{exampleHold()}}, nil }
-	handler := publicHandler(n, newRegistry(), zerolog.Nop())
+	handler := outside(n)
 	tests := []struct {
 		method, path, from, host string
 		want                     int
 	}{
-		{"POST", "/api/v1/holds", "127.0.0.1:4711", "localhost:8080", 403},
-		{"DELETE", "/api/v1/holds/control-room?by=bob", "127.0.0.1:4711", "localhost:8080", 403},
-		{"PUT", "/api/v1/holds", "127.0.0.1:4711", "localhost:8080", 403},
+		{"POST", "/api/v1/holds", "127.0.0.1:4711", "localhost:8080", 401},
+		{"DELETE", "/api/v1/holds/control-room?by=bob", "127.0.0.1:4711", "localhost:8080", 401},
+		{"PUT", "/api/v1/holds", "127.0.0.1:4711", "localhost:8080", 405},
 		{"POST", "/api/v1/holds", "192.0.2.7:4711", "192.0.2.1:8080", 401},
 		{"DELETE", "/api/v1/holds/control-room", "192.0.2.7:4711", "192.0.2.1:8080", 401},
 		{"POST", "/api/v1/holds", "127.0.0.1:4711", "evil.example", 401},
@@ -129,7 +129,7 @@ func TestNobodyHoldsOverTCP(t *testing.T) {
 		{"GET", "/api/v1/holds", "192.0.2.7:4711", "192.0.2.1:8080", 401},
 	}
 	for _, tt := range tests {
-		if got := ask(handler, tt.method, tt.path, tt.from, tt.host); got.Code != tt.want {
+		if got := knock(handler, tt.method, tt.path, tt.from, tt.host); got.Code != tt.want {
 			t.Errorf("%s %s from %s as %s: %d, want %d", tt.method, tt.path, tt.from, tt.host, got.Code, tt.want)
 		}
 	}

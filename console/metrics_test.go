@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/METRICS.md from the table in metrics.go")
+var update = flag.Bool("update", false, "rewrite docs/METRICS.md from the table in metrics.go, and openapi.json from the table of routes")
 
 const metricsDoc = "../docs/METRICS.md"
 

@@ -164,3 +164,6 @@ func (s *Status) Endpoint(name string) (EndpointStatus, bool) {
 	}
 	return EndpointStatus{}, false
 }
+
+// refused has the API answer 422.
+func (r ReloadResult) refused() bool { return !r.Accepted }
