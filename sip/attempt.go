@@ -61,6 +61,7 @@ type attempt struct {
 	canaryLeft bool          // and has given the seat back
 	rang       bool
 	spoke      bool // any response came
+	counted    bool // what its media has shown is told
 }
 
 // connectLimit is how long a TCP or TLS connection may take (R12).
@@ -78,6 +79,7 @@ func (s *session) ask(now time.Time, a call.Ask) {
 	s.attempts = append(s.attempts, at)
 	if at.ep == nil {
 		at.final = true
+		at.outcome(now, outcomeFailed, 0, "it is no longer in the configuration")
 		s.feed(now, call.Refused{Attempt: at.id, Cause: call.NoAddress})
 		return
 	}
@@ -85,6 +87,7 @@ func (s *session) ask(now time.Time, a call.Ask) {
 		return
 	}
 	s.log.Info().Str("endpoint", string(a.Endpoint)).Int("attempt", int(a.Attempt)).Str("why", a.Why).Msg("asking")
+	at.record(now, Record{Kind: CallAsked, What: a.Target, Why: a.Why})
 	proto, target, ok := at.target()
 	if !ok {
 		at.fail(now, call.NoAddress, 0)
@@ -121,6 +124,7 @@ func (at *attempt) takeSlot(now time.Time) bool {
 	}
 	at.ticket = g.Ticket
 	at.final = true
+	at.outcome(now, outcomeFull, 0, "no slot is free")
 	ev := call.Full{Attempt: at.id}
 	if !g.Until.IsZero() {
 		ev.Until = g.Until.UnixNano()
@@ -341,6 +345,7 @@ func (at *attempt) provisional(now time.Time, m *wire.Message, f wire.Flow) {
 		at.rang = true
 		at.shows(now, health.CallRang, m.Status, "") // also one that was stopped for its silence: it was slow, not dead
 		s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Int("code", m.Status).Dur("after_ms", now.Sub(at.asked)).Msg("rings")
+		at.record(now, Record{Kind: CallRang, Code: m.Status, Took: now.Sub(at.asked)})
 	}
 	s.feed(now, call.Rang{Attempt: at.id, Code: m.Status, SDP: withSDP})
 }
@@ -402,7 +407,10 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 	usable = usable && at.fits(m)
 	if usable {
 		at.shows(now, health.CallAnswered, m.Status, "")
-		s.loop.s.cfg.Observer.Attempted(at.ep.Name, "answered")
+		s.loop.s.cfg.Observer.Attempted(at.ep.Name, outcomeAnswered)
+		at.outcome(now, outcomeAnswered, m.Status, "")
+	} else {
+		at.outcome(now, outcomeUnusable, m.Status, "its answer has no audio that the caller could hear")
 	}
 	s.feed(now, call.Answered{Attempt: at.id, Usable: usable})
 }
@@ -453,7 +461,13 @@ func (at *attempt) refused(now time.Time, m *wire.Message) {
 			at.shows(now, what, m.Status, "was refused with "+utoa(uint64(m.Status)))
 		}
 	}
-	s.loop.s.cfg.Observer.Attempted(at.ep.Name, map[bool]string{true: "stopped", false: "refused"}[at.stopped])
+	outcome := outcomeRefused
+	if at.stopped {
+		outcome = outcomeStopped // its stop is told already, with the reason
+	} else {
+		at.outcome(now, outcome, m.Status, m.Reason)
+	}
+	s.loop.s.cfg.Observer.Attempted(at.ep.Name, outcome)
 	at.release()
 	ev := call.Refused{Attempt: at.id, Code: m.Status}
 	if m.Status < 400 {
@@ -499,7 +513,10 @@ func (at *attempt) fail(now time.Time, cause call.Cause, code int) {
 	if !at.stopped && cause != call.NoAddress {
 		at.shows(now, health.CallFailed, 0, causeText(cause))
 	}
-	at.s.loop.s.cfg.Observer.Attempted(at.ep.Name, "failed")
+	if !at.stopped {
+		at.outcome(now, outcomeFailed, code, causeText(cause))
+	}
+	at.s.loop.s.cfg.Observer.Attempted(at.ep.Name, outcomeFailed)
 	at.release()
 	at.s.feed(now, call.Refused{Attempt: at.id, Code: code, Cause: cause})
 }
@@ -583,6 +600,7 @@ func (at *attempt) stop(now time.Time, a call.Stop) {
 		return
 	}
 	at.stopped = true
+	at.outcome(now, outcomeStopped, 0, a.Why)
 	if !at.sent {
 		return // the dial is still under way; connected sees it
 	}
@@ -608,8 +626,9 @@ func (at *attempt) cancelFor(now time.Time, why string) {
 }
 
 // resume takes a stop back.
-func (at *attempt) resume(why string) {
+func (at *attempt) resume(now time.Time, why string) {
 	at.s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Str("why", why).Msg("asking on")
+	at.record(now, Record{Kind: CallAskedOn, Why: why})
 	at.stopped = false
 }
 
@@ -690,7 +709,8 @@ func (at *attempt) discard(now time.Time, why string) {
 		reason = `SIP;cause=487;text="` + quoteless(why) + `"`
 	}
 	at.s.bye(now, &at.party, nil, reason, why)
-	at.s.loop.s.cfg.Observer.Attempted(at.ep.Name, "discarded")
+	at.s.loop.s.cfg.Observer.Attempted(at.ep.Name, outcomeDiscarded)
+	at.outcome(now, outcomeDiscarded, 0, why)
 	at.release()
 }
 

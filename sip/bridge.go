@@ -692,6 +692,7 @@ func (s *session) neverAcked(now time.Time, p *party) {
 		s.confirm(now)
 		return
 	default:
+		s.unconfirmed = true
 		s.log.Warn().Msg("the caller never acknowledged our 200")
 		s.feed(now, call.NeverAcked{})
 		return

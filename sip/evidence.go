@@ -42,7 +42,7 @@ func (at *attempt) evidence(now time.Time, what health.CallOutcome, code int, wh
 	s := at.s
 	ev := health.CallEvidence{
 		Endpoint: at.ep.Name, Class: healthClass(s.machine.Class), Number: s.match.Number, Outcome: what, Code: code, Why: why, Caller: s.callerKey(),
-		Call: callName(s.loop.n, s.id) + "/" + strconv.Itoa(int(at.id)), Canary: at.canary,
+		Call: s.name + "/" + strconv.Itoa(int(at.id)), Canary: at.canary,
 	}
 	if !at.firstAt.IsZero() {
 		ev.Answer = at.firstAt.Sub(at.asked)
@@ -113,6 +113,7 @@ func (s *session) oneWay(now time.Time) {
 		return
 	}
 	w.toldOneWay = true
+	s.record(now, Record{Kind: CallNoted, Endpoint: s.winner.ep.Name, Why: "no audio from the endpoint for 10 s; it is there: muted, silent, or one-way audio"})
 	s.log.Info().Str("endpoint", string(s.winner.ep.Name)).Msg("has had no audio from the endpoint for " + oneWayAfter.String() + "; it is there: muted, silent, or one-way audio")
 }
 

@@ -221,6 +221,8 @@ func (*pause) Heard(policy.TrunkName) {}
 
 func (*pause) Noticed(health.Notice) {}
 
+func (*pause) Recorded(sip.Record) {}
+
 func TestOurOwnStallVoidsTheEvidence(t *testing.T) {
 	for _, stall := range []time.Duration{100 * time.Millisecond, 1500 * time.Millisecond} {
 		t.Run(fmt.Sprint(stall), func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"nines/call"
 	"nines/health"
 	"nines/media"
+	"nines/policy"
 	"nines/sip/txn"
 	"nines/sip/wire"
 )
@@ -47,8 +48,9 @@ type loop struct {
 	stats     []media.StreamStats // memory for a look at a side
 	voidUntil time.Time           // no witness counts before this (R13)
 
-	judge *health.Judge // loop 0 only
-	due   time.Time     // when the loop meant to wake, to notice its own stalls
+	judge  *health.Judge                  // loop 0 only
+	missed map[policy.EndpointName]missed // and how endpoints missed their latest probe
+	due    time.Time                      // when the loop meant to wake, to notice its own stalls
 
 	toldHeard int64     // the last time that the judge was told about
 	selfSaid  time.Time // when the calls were last told that we suspect ourselves
@@ -91,6 +93,7 @@ func newLoop(s *Server, n int, rnd *rand.Rand) *loop {
 		waiting: map[txn.Key]pending{},
 		invites: map[txn.Key]*session{},
 		calls:   map[uint64]*session{},
+		missed:  map[policy.EndpointName]missed{},
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // network pauses for two seconds. R20: none of that is a death.
 func TestNothingIsRescuedThatIsNotDead(t *testing.T) {
 	const calls = 1000
-	inWardOf(t, 500*time.Millisecond, func(r *sip.Routing) {
+	inWardOf(t, 500*time.Millisecond, nil, func(r *sip.Routing) {
 		for i := range r.Endpoints {
 			r.Endpoints[i].Calls = 2 * calls
 		}
@@ -123,7 +123,7 @@ func TestWhatNewCallsShowTakesNobodyAway(t *testing.T) {
 // that is a failure of the room, and no partner hears of it.
 func TestABusyRoomIsAHealthyRoom(t *testing.T) {
 	var asked atomic.Int32
-	inWardOf(t, 500*time.Millisecond, func(r *sip.Routing) {
+	inWardOf(t, 500*time.Millisecond, nil, func(r *sip.Routing) {
 		r.Endpoints[0].Calls, r.Endpoints[1].Calls, r.Endpoints[2].Calls = 60, 100, 12
 	}, func(w *ward) {
 		w.rooms["control-room"].Script(func(*town.Message) town.Behaviour {

@@ -33,6 +33,7 @@ type watch struct {
 	learn      time.Time // when it is asked whether it answers in-dialog OPTIONS; zero: known, or asked
 	lostAt     time.Time // since when somebody else is asked; zero: nobody is
 	gapFrom    time.Time // the lost endpoint's last packet
+	heard      bool      // it has sent a packet
 	told       bool      // CallTalked was said once
 	judged     bool      // health knows what its audio shows
 	toldOneWay bool
@@ -42,6 +43,7 @@ type watch struct {
 // watchTalk begins to watch an endpoint that has just answered.
 func (s *session) watchTalk(now time.Time) {
 	s.watch.hushed, s.watch.icmp, s.watch.last, s.watch.muted, s.watch.judged, s.watch.told, s.watch.toldOneWay = false, false, time.Time{}, false, false, false, false
+	s.watch.heard = false
 	s.watch.next = now.Add(lookEvery)
 	if !s.machine.Plan.Rescue {
 		return
@@ -104,6 +106,10 @@ func (s *session) look(now time.Time) {
 		return
 	}
 	last, icmp := s.lastOf(s.winner.media)
+	if !w.heard && !last.IsZero() {
+		w.heard = true
+		s.winner.record(now, Record{Kind: CallHeard, Took: max(last.Sub(s.talksSince), 0)})
+	}
 	if !w.judged && s.caller.media != nil {
 		heard, _ := s.lastOf(s.caller.media)
 		s.audible(now, last, heard)
@@ -183,6 +189,7 @@ func (s *session) lookForFirst(now time.Time) {
 	gap := first.Sub(s.watch.gapFrom)
 	s.loop.s.count.rescued.Add(1)
 	s.loop.s.cfg.Observer.Rescued(s.match.Route.Name, s.machine.Class, s.winner.ep.Name, gap)
+	s.winner.record(now, Record{Kind: CallRescued, Took: gap})
 	s.log.Info().Str("endpoint", string(s.winner.ep.Name)).Dur("gap_ms", gap).Msg("rescued: the new endpoint is heard")
 }
 
@@ -310,13 +317,19 @@ func (s *session) rescuing(now time.Time, a call.Rescuing) {
 		w.gapFrom = later(w.last, s.talksSince)
 	}
 	w.next = now.Add(lookClosely)
+	lost := s.attempt(a.Lost)
+	for _, why := range a.Witnesses {
+		lost.record(now, Record{Kind: CallWitness, Why: why})
+	}
+	lost.record(now, Record{Kind: CallLost, Took: now.Sub(later(w.last, s.talksSince))})
 	s.loop.s.count.rescues.Add(1)
 	s.loop.s.count.rescuing.Add(1)
-	s.log.Warn().Str("endpoint", string(s.attempt(a.Lost).ep.Name)).Strs("witnesses", a.Witnesses).Msg("a talking call has lost its endpoint: asking others, the caller stays")
+	s.log.Warn().Str("endpoint", string(lost.ep.Name)).Strs("witnesses", a.Witnesses).Msg("a talking call has lost its endpoint: asking others, the caller stays")
 }
 
 // kept is an endpoint that came back first.
-func (s *session) kept(a call.Kept) {
+func (s *session) kept(now time.Time, a call.Kept) {
+	s.attempt(a.Attempt).record(now, Record{Kind: CallKept, Took: now.Sub(s.watch.lostAt)})
 	s.found()
 	s.loop.s.count.kept.Add(1)
 	s.watch.hushed, s.watch.icmp = false, false
@@ -335,7 +348,9 @@ func (s *session) found() {
 // fit any more (R21).
 func (s *session) replace(now time.Time, at *attempt) {
 	told := s.toldCaller()
-	s.winner = at
+	s.counted(now, s.winner)
+	at.record(now, Record{Kind: CallTakenOver, Took: now.Sub(s.watch.lostAt)})
+	s.winner, s.last = at, at
 	s.talksSince = now
 	s.aim(at)
 	if told != nil && at.far != nil {
@@ -386,6 +401,7 @@ func (s *session) retell(now time.Time) {
 // abandon ends the leg of an endpoint that was lost.
 func (s *session) abandon(now time.Time, a call.Abandon) {
 	at := s.attempt(a.Attempt)
+	s.counted(now, at)
 	if s.winner == at { // nobody has taken over: the caller has left
 		s.winner = nil
 	}

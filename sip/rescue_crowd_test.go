@@ -46,7 +46,7 @@ func ended(calls []*town.Call) int {
 
 // TestABurstOfByesIsALoss: R23. A PBX that is switched off says BYE to all its calls and is gone; none of the callers hears of it.
 func TestABurstOfByesIsALoss(t *testing.T) {
-	inWardOf(t, 100*time.Millisecond, nil, func(w *ward) {
+	inWardOf(t, 100*time.Millisecond, nil, nil, func(w *ward) {
 		calls := w.crowd("999", 30, 10*time.Millisecond)
 		time.Sleep(4 * time.Second)
 		for _, c := range w.rooms["control-room"].Calls() {
@@ -66,7 +66,7 @@ func TestABurstOfByesIsALoss(t *testing.T) {
 
 // TestABurstOfByesOfALivingRoomIsPassedOn: a team that ends a conference, or a PBX that is drained, means it.
 func TestABurstOfByesOfALivingRoomIsPassedOn(t *testing.T) {
-	inWardOf(t, 100*time.Millisecond, nil, func(w *ward) {
+	inWardOf(t, 100*time.Millisecond, nil, nil, func(w *ward) {
 		calls := w.crowd("999", 30, 10*time.Millisecond)
 		time.Sleep(4 * time.Second)
 		began := time.Now()
@@ -88,7 +88,7 @@ func TestABurstOfByesOfALivingRoomIsPassedOn(t *testing.T) {
 // TestAnOrdinaryByeIsPassedOnAtOnce: one call-taker who hangs up ends one call, in a busy room too.
 func TestAnOrdinaryByeIsPassedOnAtOnce(t *testing.T) {
 	for _, others := range []int{0, 1, 20} {
-		inWardOf(t, 100*time.Millisecond, nil, func(w *ward) {
+		inWardOf(t, 100*time.Millisecond, nil, nil, func(w *ward) {
 			calls := w.crowd("999", others+1, 10*time.Millisecond)
 			time.Sleep(4 * time.Second)
 			began := time.Now()
@@ -108,7 +108,7 @@ func TestAnOrdinaryByeIsPassedOnAtOnce(t *testing.T) {
 // A third of them stays free for new emergency calls, the others wait; whoever has waited longest is next.
 func TestRescuesDoNotStampedeASmallPartner(t *testing.T) {
 	const calls, slots, rescued = 50, 12, 12 - 12/3
-	inWardOf(t, 500*time.Millisecond, func(r *sip.Routing) {
+	inWardOf(t, 500*time.Millisecond, nil, func(r *sip.Routing) {
 		second := r.Routes[0]
 		second.Name, second.Numbers = "112", []string{"112"}
 		r.Routes[0].Ask = [][]policy.EndpointName{{"control-room"}, {"partner"}}

@@ -34,11 +34,11 @@ type ward struct {
 
 func inWard(t *testing.T, change func(*sip.Routing), play func(*ward)) {
 	t.Helper()
-	inWardOf(t, 20*time.Millisecond, change, play)
+	inWardOf(t, 20*time.Millisecond, nil, change, play)
 }
 
-// inWardOf is inWard with phones that send a packet at an interval of the test's choice.
-func inWardOf(t *testing.T, voice time.Duration, change func(*sip.Routing), play func(*ward)) {
+// inWardOf is inWard with phones that send a packet at an interval of the test's choice, and with somebody who is told what happened.
+func inWardOf(t *testing.T, voice time.Duration, observer sip.Observer, change func(*sip.Routing), play func(*ward)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := town.NewNetwork(3)
@@ -83,7 +83,7 @@ func inWardOf(t *testing.T, voice time.Duration, change func(*sip.Routing), play
 		}
 		w.server, err = sip.New(sip.Config{
 			Listen:  []wire.Listen{{Proto: wire.UDP, Addr: netip.MustParseAddrPort(nodeAddr + ":5060")}},
-			Network: w.node, Loops: 2, Log: zerolog.New(out).With().Timestamp().Logger(), Seed: 7, Media: w.relay,
+			Network: w.node, Loops: 2, Log: zerolog.New(out).With().Timestamp().Logger(), Seed: 7, Media: w.relay, Observer: observer,
 		}, r)
 		if err != nil {
 			t.Fatal(err)

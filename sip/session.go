@@ -21,6 +21,7 @@ import (
 type session struct {
 	loop    *loop
 	id      uint64
+	name    string // in the log and in the book
 	log     zerolog.Logger
 	began   time.Time
 	machine *call.Call
@@ -36,8 +37,9 @@ type session struct {
 	offer     description   // what the caller offered; ok is false for an INVITE without
 	attempts  []*attempt    // by AttemptID, from 1
 	winner    *attempt
-	frozen    *frozen // R44: the answer that the caller has seen before the call was answered
-	lateOffer bool    // the caller's INVITE had no offer: the winner's 200 brings it, the caller's ACK answers
+	last      *attempt // who was the winner last
+	frozen    *frozen  // R44: the answer that the caller has seen before the call was answered
+	lateOffer bool     // the caller's INVITE had no offer: the winner's 200 brings it, the caller's ACK answers
 
 	answeredAt time.Time
 	cancelMsg  *wire.Message // the caller's CANCEL, for its Reason
@@ -51,16 +53,18 @@ type session struct {
 	byeJudge   func(now time.Time) // a suspicious BYE that waits for its burst (R23)
 	byeJudgeAt time.Time
 
-	events     []call.Event
-	feeding    bool
-	final      bool // the caller's INVITE has its final response
-	waits      bool // the 200 waits for a PRACK
-	over       bool
-	callerDone bool // the caller's INVITE transaction has ended
-	touched    bool
-	alarm      time.Time
-	faults     int       // of ours that this call has met
-	rest       time.Time // until when its deadlines wait after one
+	events      []call.Event
+	feeding     bool
+	final       bool // the caller's INVITE has its final response
+	waits       bool // the 200 waits for a PRACK
+	over        bool
+	code        int  // of that final response
+	unconfirmed bool // and the caller never acknowledged it
+	callerDone  bool // the caller's INVITE transaction has ended
+	touched     bool
+	alarm       time.Time
+	faults      int       // of ours that this call has met
+	rest        time.Time // until when its deadlines wait after one
 }
 
 // party is one side of a call: its dialog, its flow, its ports.
@@ -110,9 +114,9 @@ func (d description) text() []byte { return d.body[d.span.Start:d.span.End] }
 func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flow, r *routing, trunk *Trunk) {
 	l.next++
 	s := &session{
-		loop: l, id: l.next, began: now, routing: r, trunk: trunk, key: key, invite: m, src: f,
-		log: l.log.With().Str("call", callName(l.n, l.next)).Logger(),
+		loop: l, id: l.next, name: l.s.callName(l.n, l.next), began: now, routing: r, trunk: trunk, key: key, invite: m, src: f,
 	}
+	s.log = l.log.With().Str("call", s.name).Logger()
 	s.caller.flow = replyFlow(m, f)
 	s.caller.answers(m, f)
 	s.offer = describe(m)
@@ -139,13 +143,10 @@ func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flo
 	l.s.cfg.Observer.CallBegan(trunk.Name, s.match.Route.Name)
 	s.log.Info().Str("trunk", string(trunk.Name)).Str("route", string(s.match.Route.Name)).Str("called", s.match.Number).
 		Str("why", s.match.Why).Str("call_id", m.CallID).Bool("malformed", m.Malformed).Msg("call came in")
+	s.came(now)
 	s.reserveCaller()
 	s.plan(now)
 	l.touch(s)
-}
-
-func callName(loop int, id uint64) string {
-	return strconv.FormatInt(int64(loop), 36) + "-" + strconv.FormatUint(id, 36)
 }
 
 // query is what a request says about who is called.
@@ -267,6 +268,7 @@ func (s *session) plan(now time.Time) {
 	})
 	srv.shared.mu.Unlock()
 	p.RescueBye = p.Rescue && s.match.Route.RescueBye
+	s.record(now, Record{Kind: CallPlanned, Plan: p.Steps, SecondLine: p.SecondLine, Why: p.Why})
 	s.feed(now, call.Planned{Plan: p})
 }
 
@@ -375,7 +377,7 @@ func (s *session) perform(now time.Time, a call.Action) {
 	case call.Stop:
 		s.attempt(a.Attempt).stop(now, a)
 	case call.Resume:
-		s.attempt(a.Attempt).resume(a.Why)
+		s.attempt(a.Attempt).resume(now, a.Why)
 	case call.Discard:
 		s.attempt(a.Attempt).discard(now, a.Why)
 	case call.Ring:
@@ -395,13 +397,14 @@ func (s *session) perform(now time.Time, a call.Action) {
 	case call.Rescuing:
 		s.rescuing(now, a)
 	case call.Kept:
-		s.kept(a)
+		s.kept(now, a)
 	case call.Replace:
 		s.replace(now, s.attempt(a.Attempt))
 	case call.Abandon:
 		s.abandon(now, a)
 	case call.Note:
 		s.log.Info().Msg(a.Text)
+		s.record(now, Record{Kind: CallNoted, Why: a.Text})
 	case call.Over:
 		s.end(now, a.Why)
 	}
@@ -498,7 +501,7 @@ func (s *session) aim(at *attempt) {
 
 // answer sends the 200 to the caller.
 func (s *session) answer(now time.Time, at *attempt) {
-	s.winner = at
+	s.winner, s.last = at, at
 	s.letGo(now, "")
 	if !s.caller.leg.MayAnswer() {
 		s.waits = true  // RFC 3262 §3: the 2xx waits for the PRACK of a provisional with SDP
@@ -537,7 +540,9 @@ func (s *session) answer(now time.Time, at *attempt) {
 	setup := now.Sub(s.began)
 	s.loop.s.count.answered.Add(1)
 	s.loop.s.count.talking.Add(1)
+	s.code = m.Status
 	s.loop.s.cfg.Observer.CallAnswered(s.match.Route.Name, s.machine.Class, at.ep.Name, setup)
+	at.record(now, Record{Kind: CallAnswered, Code: m.Status, Took: setup})
 	s.log.Info().Str("endpoint", string(at.ep.Name)).Dur("setup_ms", setup).Int("attempt", int(at.id)).Msg("call answered")
 	s.refit(now, at)
 	s.watchTalk(now)
@@ -585,7 +590,7 @@ func (s *session) reject(now time.Time, a call.Reject) {
 	if s.final {
 		return
 	}
-	s.final = true
+	s.final, s.code = true, a.Code
 	m := s.invite
 	b := appendReply(make([]byte, 0, 512), m, s.src.Remote, a.Code, a.Text, s.caller.leg.LocalTag)
 	b = wire.AppendHeader(b, "Allow", allow)
@@ -661,6 +666,8 @@ func (s *session) end(now time.Time, why string) {
 	}
 	s.loop.s.count.active.Add(-1)
 	s.loop.s.cfg.Observer.CallOver(s.trunk.Name, s.match.Route.Name, !s.answeredAt.IsZero())
+	s.counted(now, s.last)
+	s.ended(now, why)
 	if !s.answeredAt.IsZero() {
 		s.loop.s.count.talking.Add(-1)
 	}

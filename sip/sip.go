@@ -81,6 +81,8 @@ type Observer interface {
 	Heard(trunk policy.TrunkName)
 	// Noticed says what an operator should know besides verdicts; it is in the log already.
 	Noticed(health.Notice)
+	// Recorded says what happened, for the book. It is called often, from every loop.
+	Recorded(Record)
 }
 
 // Config is what a Server needs once, at its start.
@@ -102,6 +104,7 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	log     zerolog.Logger
+	born    time.Time // no call of another process has a name of ours
 	stack   *wire.Stack
 	loops   []*loop
 	routing atomic.Pointer[routing]
@@ -144,7 +147,7 @@ func New(cfg Config, r Routing) (*Server, error) {
 	if cfg.Loops > maxLoops {
 		cfg.Loops = maxLoops
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, shared: shared{out: map[string]int{}, options: map[policy.EndpointName]bool{}, byeTimes: map[policy.EndpointName][]time.Time{}}}
+	s := &Server{cfg: cfg, log: cfg.Log, born: time.Now(), shared: shared{out: map[string]int{}, options: map[policy.EndpointName]bool{}, byeTimes: map[policy.EndpointName][]time.Time{}}}
 	s.names = newResolver(cfg.Resolve, s.resolved)
 	compiled, err := compile(r)
 	if err != nil {
@@ -451,6 +454,7 @@ func (nobody) Attempted(policy.EndpointName, string)                            
 func (nobody) Probed(health.Probe)                                                             {}
 func (nobody) Heard(policy.TrunkName)                                                          {}
 func (nobody) Noticed(health.Notice)                                                           {}
+func (nobody) Recorded(Record)                                                                 {}
 
 func systemResolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)

@@ -79,6 +79,7 @@ func (l *loop) publish(now time.Time) {
 	for _, c := range l.judge.Changes() {
 		if c.From != c.To {
 			l.log.Warn().Str("endpoint", string(c.Name)).Stringer("from", c.From).Stringer("to", c.To).Str("why", c.Why).Msg("verdict changed")
+			l.s.cfg.Observer.Recorded(Record{Kind: VerdictChanged, At: now, Endpoint: c.Name, What: c.From.String() + "→" + c.To.String(), Why: c.Why})
 		}
 		if c.Died {
 			for _, o := range l.s.loops {
@@ -95,6 +96,7 @@ func (l *loop) publish(now time.Time) {
 	for _, n := range l.judge.Notices() {
 		l.log.Warn().Str("endpoint", string(n.Endpoint)).Str("notice", string(n.Kind)).Msg(n.Text)
 		l.s.cfg.Observer.Noticed(n)
+		l.s.cfg.Observer.Recorded(Record{Kind: NoticeGiven, At: n.At, Endpoint: n.Endpoint, What: string(n.Kind), Why: n.Text})
 	}
 }
 
@@ -230,6 +232,7 @@ func (p *probe) result(now time.Time, o health.Outcome, code int) {
 	p.l.tellHeard()
 	p.l.judge.Probed(now, out)
 	p.l.s.cfg.Observer.Probed(out)
+	p.l.probed(now, out)
 	p.l.publish(now)
 }
 
@@ -272,6 +275,7 @@ func (s *session) reportSilence(now time.Time) {
 			s.loop.s.stack.Doubt(at.flow)
 		}
 		at.silent(now, why)
-		s.loop.s.cfg.Observer.Attempted(at.ep.Name, "silent")
+		s.loop.s.cfg.Observer.Attempted(at.ep.Name, outcomeSilent)
+		at.outcome(now, outcomeSilent, 0, why)
 	}
 }
