@@ -30,6 +30,7 @@ type Attempt struct {
 	RungOwn bool      `json:",omitempty"` // it has rung long enough for the next own room
 	RungOut bool      `json:",omitempty"` // it has rung long enough for a partner
 	AsWell  bool      `json:",omitempty"` // it is on trial and has had its time: others are asked as well (R17)
+	Held    bool      `json:",omitempty"` // its INVITE waits for its turn among other rescues
 	AskedAt time.Time // when the INVITE was due to leave
 	MuteAt  time.Time // since when it has sent nothing, unless it is Heard: its ask, or its death
 	RangAt  time.Time `json:",omitzero"` // when it began to ring
@@ -98,7 +99,7 @@ func (c *Call) silentAt(a *Attempt) time.Time {
 	switch {
 	case a.State != StateAsked || a.Silent:
 		return time.Time{}
-	case a.Heard:
+	case a.Heard, a.Held:
 		return a.AskedAt.Add(c.Plan.Progress)
 	default:
 		return a.AskedAt.Add(c.patience(a))
@@ -127,7 +128,7 @@ func (c *Call) rungOutAt(a *Attempt) time.Time {
 
 // asWellAt says when an endpoint on trial has had its time, whatever it says (R17). Zero: it is on no trial, or has had it.
 func (c *Call) asWellAt(a *Attempt) time.Time {
-	if a.AsWell || a.State != StateAsked && a.State != StateRinging || c.step(a).AsWell <= 0 {
+	if a.AsWell || a.Held || a.State != StateAsked && a.State != StateRinging || c.step(a).AsWell <= 0 {
 		return time.Time{}
 	}
 	return a.AskedAt.Add(c.step(a).AsWell)

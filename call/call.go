@@ -76,6 +76,9 @@
 // one is abandoned, the others are told to stop. An attempt that was told to stop in this rescue may still win, in a later round too; one that was told
 // so before the loss, or by a rescue that is over, does not.
 //
+// When a room dies all its calls look for another at once, and the driver asks each endpoint no faster than it answers. An attempt that is [HeldBack] is as
+// good as one that has said 100: others are asked as well after the plan's progress. Its own patience begins when it has [Left].
+//
 // When all have refused, or the set-up would have been given up, the round has failed: after a pause of 1, 2 and then always 5 seconds a fresh plan is
 // asked for, for as long as the caller stays; who waits its turn at a full endpoint pauses half a second only. What rings is never given up. Routine calls go the same way: whom they may ask is their plan's matter.
 // A plan that does not come within a second is asked for again.
@@ -177,6 +180,10 @@ func (c *Call) Step(now time.Time, ev Event) []Action {
 		c.woke(ev)
 	case Full:
 		c.full(now, ev)
+	case HeldBack:
+		c.heldBack(ev)
+	case Left:
+		c.left(now, ev)
 	case Cancelled:
 		c.cancelled()
 	case Confirmed:

@@ -31,7 +31,7 @@ func (c *Call) muteAt() time.Time {
 		if !a.counts() {
 			continue
 		}
-		if a.Heard {
+		if a.Heard || a.Held {
 			return time.Time{}
 		}
 		live = true

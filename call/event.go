@@ -59,6 +59,11 @@ type (
 		Attempt AttemptID
 		Until   int64 // Unix nanoseconds, 0 for never
 	}
+	// HeldBack says that the driver has not asked an attempt yet: so many rescues ask its endpoint that this one's INVITE waits for its turn. Left follows
+	// when it has come.
+	HeldBack struct{ Attempt AttemptID }
+	// Left says that the INVITE of an attempt that was held back leaves now.
+	Left struct{ Attempt AttemptID }
 	// Cancelled is the caller's CANCEL (or the loss of the caller before an answer).
 	Cancelled struct{}
 	// Confirmed is the caller's ACK to our 2xx.
@@ -127,6 +132,8 @@ func (Unreachable) event() {}
 func (Died) event()        {}
 func (Woke) event()        {}
 func (Full) event()        {}
+func (HeldBack) event()    {}
+func (Left) event()        {}
 func (Cancelled) event()   {}
 func (Confirmed) event()   {}
 func (NeverAcked) event()  {}

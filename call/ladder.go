@@ -154,6 +154,8 @@ func (c *Call) pass(now time.Time) {
 // silence says in words how an attempt went silent.
 func (c *Call) silence(a *Attempt) string {
 	switch {
+	case a.Held:
+		return fmt.Sprintf("so many ask %s that this call's turn has not come for %s", c.name(a), c.Plan.Progress)
 	case !a.Heard:
 		return fmt.Sprintf("%s silent for %s", c.name(a), c.patience(a))
 	case c.step(a).Partner:

@@ -114,6 +114,21 @@ func (c *Call) retire(room int) {
 	c.Attempts = kept
 }
 
+// heldBack notes that an endpoint is not asked yet: its silence is none.
+func (c *Call) heldBack(ev HeldBack) {
+	if a := c.live(ev.Attempt); a != nil && a.State == StateAsked && !a.Heard {
+		a.Held = true
+	}
+}
+
+// left begins the patience of an attempt that was held back.
+func (c *Call) left(now time.Time, ev Left) {
+	if a := c.live(ev.Attempt); a != nil && a.Held {
+		a.Held = false
+		a.AskedAt, c.AskedAt = now, now
+	}
+}
+
 // endRound ends a round in which nobody could be found. The caller stays, and so do we.
 func (c *Call) endRound(now time.Time, why string) {
 	pause := pauses[min(max(c.Rescue.Round, 1), len(pauses))-1]

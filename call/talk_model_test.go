@@ -177,6 +177,12 @@ func (m *talk) drawAttempt() Event {
 	if p.quiet && !p.stopped && d.oneIn(3, "full") {
 		return Full{Attempt: p.id, Until: one(d, "until", 0, m.now.UnixNano(), m.now.Add(time.Second).UnixNano(), m.now.Add(9*time.Second).UnixNano())}
 	}
+	if p.quiet && !p.stopped && d.oneIn(5, "held back") {
+		return one[Event](d, "held", HeldBack{Attempt: p.id}, HeldBack{Attempt: p.id}, Left{Attempt: p.id})
+	}
+	if d.oneIn(8, "leaves") {
+		return Left{Attempt: p.id}
+	}
 	switch d.n(12, "does") {
 	case 0:
 		return Trying{Attempt: p.id}

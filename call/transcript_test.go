@@ -239,6 +239,10 @@ func (s *stage) parse(f []string) (Event, error) {
 		return Died{Attempt: id}, nil
 	case "woke":
 		return Woke{Attempt: id}, nil
+	case "held-back":
+		return HeldBack{Attempt: id}, nil
+	case "left":
+		return Left{Attempt: id}, nil
 	case "full":
 		if f[2] == "" {
 			return Full{Attempt: id}, nil

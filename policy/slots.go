@@ -2,6 +2,7 @@ package policy
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,8 @@ func limit(e Endpoint, class Class, secondLine bool) int {
 	switch {
 	case e.Calls <= 0:
 		return unlimited
+	case class != Emergency && secondLine && e.Partner: // a rescue of a routine call leaves what an emergency one leaves
+		return e.Calls - max(min(e.Reserve, e.Calls), e.Calls/3)
 	case class != Emergency:
 		return e.Calls - min(max(e.Reserve, 0), e.Calls)
 	case secondLine:
@@ -45,11 +48,13 @@ type slot struct {
 	used     int
 	canary   time.Time // until when its canary seat is taken, at the latest
 	over     time.Time // when a full partner was last asked all the same
-	queue    []waiting // second line, oldest first
+	queue    []waiting // second line: emergency first, then the oldest
 }
 
 type waiting struct {
 	ticket Ticket
+	class  Class
+	since  time.Time
 	asked  time.Time
 }
 
@@ -61,7 +66,8 @@ type Asking struct {
 	Endpoint   EndpointName
 	Class      Class
 	SecondLine bool
-	Ticket     Ticket // from the last refused ask of this call at this endpoint, else 0
+	Since      time.Time // since when its caller has had nobody: who waits in the second line is served in this order
+	Ticket     Ticket    // from the last refused ask of this call at this endpoint, else 0
 	// Of a routine call: its route, in whose line it stands or which it would overtake, and whether it was let through.
 	Route RouteName
 	Turn  bool
@@ -112,18 +118,19 @@ func (s *Slots) slot(name EndpointName) *slot {
 // Ask asks for a slot, and takes it if it is granted (R7).
 //
 // An own room never refuses an emergency call, whatever the count says; that a full room is asked late is the plan's matter. A full partner takes one
-// new emergency call a second. The second line waits at a partner until it has more than a third free, oldest first. For routine calls the limit is hard.
+// new emergency call a second. The second line waits at a partner until it has more than a third free, oldest first. For routine calls the limit is hard;
+// one of the second line, which is a rescue, waits behind those of emergency calls.
 func (s *Slots) Ask(now time.Time, a Asking) Grant {
 	sl := s.slot(a.Endpoint)
 	room := sl.used < limit(sl.endpoint, a.Class, a.SecondLine)
 	switch {
+	case a.SecondLine && (a.Class != Emergency || sl.endpoint.Partner):
+		return s.turn(now, sl, a, room)
 	case a.Class != Emergency:
 		sl.forget(now)
 		return sl.grant(room && len(sl.queue) == 0 && (a.Turn || !s.overtakes(now, a.Route)), time.Time{}) // who waits with an emergency comes first
 	case !sl.endpoint.Partner:
 		return sl.grant(true, time.Time{})
-	case a.SecondLine:
-		return s.turn(now, sl, a.Ticket, room)
 	case room:
 		return sl.grant(true, time.Time{})
 	case sl.over.IsZero() || now.Sub(sl.over) >= overEvery:
@@ -142,21 +149,22 @@ func (sl *slot) grant(ok bool, until time.Time) Grant {
 	return Grant{Until: until}
 }
 
-// turn lets the oldest waiting call in when there is room, and gives the others a place in the queue.
-func (s *Slots) turn(now time.Time, sl *slot, t Ticket, room bool) Grant {
+// turn lets whoever is first in the second line in when there is room, and gives the others a place in the queue.
+func (s *Slots) turn(now time.Time, sl *slot, a Asking, room bool) Grant {
 	sl.forget(now)
+	t := a.Ticket
+	if t == 0 {
+		t = s.tickets + 1
+	}
 	at := sl.place(t)
-	if room && (at == 0 || len(sl.queue) == 0) {
+	if at < 0 {
+		at = sl.enter(waiting{ticket: t, class: a.Class, since: a.Since})
+	}
+	if room && at == 0 {
 		sl.leave(t)
 		return sl.grant(true, time.Time{})
 	}
-	if at < 0 {
-		if t == 0 {
-			s.tickets++
-			t = s.tickets
-		}
-		at = sl.enter(t)
-	}
+	s.tickets = max(s.tickets, t)
 	sl.queue[at].asked = now
 	return Grant{Until: now.Add(turnEvery), Ticket: t}
 }
@@ -170,16 +178,25 @@ func (sl *slot) place(t Ticket) int {
 	return -1
 }
 
-// enter keeps the queue in the order of the tickets: who was forgotten and asks again gets the old place.
-func (sl *slot) enter(t Ticket) int {
+// enter keeps the queue in order. Of the same age the lower ticket is first: who was forgotten and asks again gets the old place.
+func (sl *slot) enter(w waiting) int {
 	at := len(sl.queue)
-	for at > 0 && sl.queue[at-1].ticket > t {
+	for at > 0 && w.before(sl.queue[at-1]) {
 		at--
 	}
-	sl.queue = append(sl.queue, waiting{})
-	copy(sl.queue[at+1:], sl.queue[at:])
-	sl.queue[at] = waiting{ticket: t}
+	sl.queue = slices.Insert(sl.queue, at, w)
 	return at
+}
+
+func (w waiting) before(o waiting) bool {
+	switch {
+	case servedFirst(w.class, w.since, o.class, o.since):
+		return true
+	case servedFirst(o.class, o.since, w.class, w.since):
+		return false
+	default:
+		return w.ticket < o.ticket
+	}
 }
 
 func (sl *slot) leave(t Ticket) {

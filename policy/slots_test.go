@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -289,6 +290,37 @@ func BenchmarkSlots(b *testing.B) {
 	for b.Loop() {
 		if s.Ask(noon, Asking{Endpoint: "north"}).OK {
 			s.Release("north")
+		}
+	}
+}
+
+// TestEmergencyRescuesAreServedBeforeRoutineOnesThenTheOldest: R21, R7. The order is that of the loss, whoever asked first.
+func TestEmergencyRescuesAreServedBeforeRoutineOnesThenTheOldest(t *testing.T) {
+	s := NewSlots([]Endpoint{{Name: "p", Calls: 3, Partner: true}}) // two for the second line
+	s.Take("p")
+	s.Take("p")
+	ask := func(class Class, second int) Asking {
+		a := Asking{Endpoint: "p", Class: class, SecondLine: true, Since: noon.Add(time.Duration(second) * time.Second)}
+		g := s.Ask(noon, a)
+		if g.OK || g.Until.IsZero() {
+			t.Fatalf("a rescue of class %s at a full partner got %+v, want that it waits", class, g)
+		}
+		a.Ticket = g.Ticket
+		return a
+	}
+	routine, routineToo := ask(Routine, 0), ask(Routine, 5)
+	young, old := ask(Emergency, 9), ask(Emergency, 2)
+	waits := []Asking{routineToo, young, routine, old}
+	for i, want := range []Asking{old, young, routine, routineToo} {
+		s.Release("p")
+		waits = slices.DeleteFunc(waits, func(a Asking) bool { return a == want })
+		for _, other := range waits {
+			if s.Ask(noon, other).OK {
+				t.Fatalf("number %d that is served is %+v, want %+v", i+1, other, want)
+			}
+		}
+		if !s.Ask(noon, want).OK {
+			t.Fatalf("number %d waits on although there is room: %+v", i+1, want)
 		}
 	}
 }

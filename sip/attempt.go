@@ -39,9 +39,12 @@ type attempt struct {
 
 	why       string // it was told to stop
 	ticket    policy.Ticket
-	slot      bool // holds one of the endpoint's slots
-	marked    bool // the caller's number is counted as being out at this partner
-	sent      bool // the INVITE has left
+	slot      bool         // holds one of the endpoint's slots
+	waits     bool         // a rescue that waits for its turn to ask
+	place     policy.Place // its place
+	paced     bool         // a rescue that may ask and has not got the first word
+	marked    bool         // the caller's number is counted as being out at this partner
+	sent      bool         // the INVITE has left
 	stopped   bool
 	held      bool // stopped, but its CANCEL waits for what the call says when it wakes
 	cancelled bool // its transaction has a CANCEL
@@ -83,9 +86,16 @@ func (s *session) ask(now time.Time, a call.Ask) {
 		s.feed(now, call.Refused{Attempt: at.id, Cause: call.NoAddress})
 		return
 	}
-	if !at.takeSlot(now) {
+	if !at.takeSlot(now) || !at.takeTurn(now) {
 		return
 	}
+	at.begin(now)
+}
+
+// begin looks for the way to the endpoint and sends the INVITE.
+func (at *attempt) begin(now time.Time) {
+	s, a := at.s, at.ask
+	at.asked = now
 	s.log.Info().Str("endpoint", string(a.Endpoint)).Int("attempt", int(a.Attempt)).Str("why", a.Why).Msg("asking")
 	at.record(now, Record{Kind: CallAsked, What: a.Target, Why: a.Why})
 	proto, target, ok := at.target()
@@ -112,7 +122,9 @@ func (s *session) ask(now time.Time, a call.Ask) {
 func (at *attempt) takeSlot(now time.Time) bool {
 	s, sh := at.s, &at.s.loop.s.shared
 	sh.mu.Lock()
-	g := sh.slots.Ask(now, policy.Asking{Endpoint: at.ep.Name, Class: s.machine.Class, SecondLine: s.match.SecondLine, Ticket: s.ticket(at.ep.Name)})
+	g := sh.slots.Ask(now, policy.Asking{
+		Endpoint: at.ep.Name, Class: s.machine.Class, SecondLine: s.match.SecondLine, Since: s.aloneSince(), Ticket: s.ticket(at.ep.Name),
+	})
 	if g.OK && at.ep.Partner && s.number != "" {
 		sh.out[s.number]++
 		at.marked = true
@@ -304,6 +316,7 @@ func (at *attempt) response(now time.Time, m *wire.Message, f wire.Flow) {
 	defer at.s.loop.touch(at.s)
 	if !at.spoke {
 		at.spoke, at.firstAt = true, now
+		at.firstWord(now, false)
 	}
 	if at.held && m.Status < 200 {
 		at.held = false
@@ -560,6 +573,7 @@ func (at *attempt) icmp(now time.Time) {
 		return // it has spoken: an ICMP error can't be about a dead port
 	}
 	defer at.s.loop.touch(at.s)
+	at.firstWord(now, true)
 	at.shows(now, health.CallSilent, 0, "met a closed port (ICMP)")
 	at.reported = true
 	at.s.feed(now, call.Unreachable{Attempt: at.id})
@@ -591,6 +605,7 @@ func (at *attempt) outlives(now time.Time) bool {
 // died says that the endpoint is gone.
 func (at *attempt) died(now time.Time) {
 	at.reported = true // health knows
+	at.firstWord(now, true)
 	at.s.feed(now, call.Died{Attempt: at.id})
 }
 
@@ -601,6 +616,12 @@ func (at *attempt) stop(now time.Time, a call.Stop) {
 	}
 	at.stopped = true
 	at.outcome(now, outcomeStopped, 0, a.Why)
+	at.giveUpTurn()
+	if at.waits {
+		at.waits, at.final = false, true
+		at.release()
+		return
+	}
 	if !at.sent {
 		return // the dial is still under way; connected sees it
 	}
@@ -814,6 +835,7 @@ func (at *attempt) release() {
 		return // still asked: its end releases it
 	}
 	at.leaveCanary()
+	at.giveUpTurn()
 	sh := &at.s.loop.s.shared
 	sh.mu.Lock()
 	if at.slot {

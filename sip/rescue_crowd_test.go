@@ -1,14 +1,21 @@
 package sip_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"nines/health"
 	"nines/internal/town"
 	"nines/policy"
 	"nines/sip"
+	"nines/sip/wire"
 )
 
 // crowd places so many calls, each from a number of its own, and waits until they talk.
@@ -171,4 +178,189 @@ func TestRescuesDoNotStampedeASmallPartner(t *testing.T) {
 			t.Errorf("%d callers were hung up, want the %d whose call-taker did", n, cleared)
 		}
 	})
+}
+
+// TestABurstOfRescuesDoesNotDrownASlowStandby: a standby takes ten milliseconds for an INVITE and one for anything else. Two hundred at once would keep the
+// last for two seconds, and look dead; asked at its pace it takes them all, nobody else is asked, and it is never suspected.
+func TestABurstOfRescuesDoesNotDrownASlowStandby(t *testing.T) {
+	const calls = 200
+	inWardOf(t, 500*time.Millisecond, nil, nil, func(w *ward) {
+		w.rooms["standby-room"].Close()
+		delete(w.rooms, "standby-room")
+		slow := newSlowRoom(w.t, w.hosts["standby-room"], 10*time.Millisecond)
+		placed := w.crowd("999", calls, 5*time.Millisecond)
+		time.Sleep(4 * time.Second)
+		w.rooms["control-room"].Kill()
+		worst := health.Up
+		for range 40 { // after five seconds it counts that it sends no audio
+			time.Sleep(100 * time.Millisecond)
+			if v := w.server.Snapshot().Of("standby-room").Verdict; v != health.Up {
+				worst = v
+			}
+		}
+		if got := int(slow.answered.Load()); got != calls {
+			t.Errorf("the standby took %d calls of %d", got, calls)
+		}
+		if got := slow.late.Load(); got != 0 {
+			t.Errorf("the standby was late with %d INVITEs, by a second or more", got)
+		}
+		if worst != health.Up {
+			t.Errorf("the standby was believed to be %v; it was busy with our own rescues", worst)
+		}
+		if n := w.rooms["partner"].Heard("INVITE"); n != 0 {
+			t.Errorf("the partner got %d INVITEs; the standby could take them all", n)
+		}
+		if n := ended(placed); n != 0 {
+			t.Errorf("%d callers were hung up", n)
+		}
+	})
+}
+
+// TestNewCallsDoNotWaitBehindRescues: R7, R21. While two hundred rescues ask the slow standby a new call is asked there at once.
+func TestNewCallsDoNotWaitBehindRescues(t *testing.T) {
+	inWardOf(t, 500*time.Millisecond, nil, nil, func(w *ward) {
+		w.rooms["standby-room"].Close()
+		delete(w.rooms, "standby-room")
+		newSlowRoom(w.t, w.hosts["standby-room"], 10*time.Millisecond)
+		w.crowd("999", 200, 5*time.Millisecond)
+		time.Sleep(4 * time.Second)
+		w.rooms["control-room"].Kill()
+		time.Sleep(600 * time.Millisecond) // the rescues are under way
+		c, err := w.carrier.Place(town.Dial{URI: "sip:999@" + nodeAddr + ":5060", From: "+441905999999"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := c.Talks(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if d := c.Record().Delay(); d > 600*time.Millisecond {
+			t.Errorf("the new call was answered after %v; want that it waits for no more INVITEs than the standby has before it", d)
+		}
+	})
+}
+
+// TestEmergencyIsRescuedBeforeRoutine: R21. Calls of both classes lose their room at once, and the standby is slow: once rescues wait for it, no routine
+// one is asked while an emergency one waits.
+func TestEmergencyIsRescuedBeforeRoutine(t *testing.T) {
+	const each = 60
+	inWardOf(t, 500*time.Millisecond, nil, func(r *sip.Routing) {
+		second := r.Routes[0]
+		second.Name, second.Numbers, second.Class = "101", []string{"101"}, policy.Routine
+		r.Routes = append(r.Routes, second)
+	}, func(w *ward) {
+		w.rooms["standby-room"].Close()
+		delete(w.rooms, "standby-room")
+		slow := newSlowRoom(w.t, w.hosts["standby-room"], 10*time.Millisecond)
+		w.crowd("101", each, 5*time.Millisecond) // they talk longer, and are no more urgent for that
+		w.crowd("999", each, 5*time.Millisecond)
+		time.Sleep(4 * time.Second)
+		w.rooms["control-room"].Kill()
+		time.Sleep(4 * time.Second)
+		var order []string
+		for {
+			select {
+			case number := <-slow.order:
+				order = append(order, number)
+				continue
+			default:
+			}
+			break
+		}
+		if len(order) != 2*each {
+			t.Fatalf("the standby got %d calls, want %d", len(order), 2*each)
+		}
+		last := 0
+		for i, number := range order {
+			if number == "999" {
+				last = i + 1
+			}
+		}
+		ahead := last - each // routine calls that were asked before the last emergency one
+		t.Logf("%d of %d routine calls went before the last emergency call", ahead, each)
+		if ahead > 40 { // those that could go at once, before anybody waited
+			t.Errorf("%d routine calls were asked before the last emergency call; want no more than could go before any had to wait", ahead)
+		}
+	})
+}
+
+// slowRoom is a PBX that does one thing at a time.
+type slowRoom struct {
+	answered, late atomic.Int32
+	order          chan string // the called numbers, in the order in which they came
+}
+
+func newSlowRoom(t *testing.T, h *town.Host, takes time.Duration) *slowRoom {
+	t.Helper()
+	conn, err := h.ListenPacket(netip.AddrPortFrom(h.Addr(), 5060))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &slowRoom{order: make(chan string, 1000)}
+	gone, done := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() {
+		close(gone)
+		_ = conn.Close()
+		<-done
+	})
+	type job struct {
+		m    *wire.Message
+		from net.Addr
+		at   time.Time
+	}
+	jobs := make(chan job, 10000)
+	go func() { // ends with the socket
+		defer close(jobs)
+		buf := make([]byte, 65536)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if m, err := wire.Parse(bytes.Clone(buf[:n])); err == nil && m.IsRequest() {
+				jobs <- job{m, from, time.Now()}
+			}
+		}
+	}()
+	go func() { // ends with jobs
+		defer close(done)
+		known := map[string]bool{}
+		for j := range jobs {
+			select {
+			case <-gone:
+				continue
+			default:
+			}
+			body, contact := "", ""
+			if j.m.Method == "INVITE" {
+				time.Sleep(takes)
+				contact = "Contact: <sip:slow@" + h.Addr().String() + ":5060>\r\nContent-Type: application/sdp\r\n"
+				body = fmt.Sprintf("v=0\r\no=- 1 1 IN IP4 %[1]s\r\ns=-\r\nc=IN IP4 %[1]s\r\nt=0 0\r\nm=audio 50000 RTP/AVP 8 0\r\n", h.Addr())
+				if !known[j.m.CallID] {
+					r.answered.Add(1)
+					number, _, _ := strings.Cut(strings.TrimPrefix(j.m.URI, "sip:"), "@")
+					r.order <- number
+				}
+				known[j.m.CallID] = true
+				if time.Since(j.at) >= time.Second {
+					r.late.Add(1)
+				}
+			} else {
+				time.Sleep(takes / 10)
+			}
+			if j.m.Method == "ACK" {
+				continue
+			}
+			to := j.m.To
+			if j.m.ToTag == "" {
+				to += ";tag=slow"
+			}
+			via, _ := j.m.Get("Via")
+			reply := fmt.Sprintf("SIP/2.0 200 OK\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\n%sContent-Length: %d\r\n\r\n%s",
+				via, j.m.From, to, j.m.CallID, j.m.CSeq, j.m.Method, contact, len(body), body)
+			_, _ = conn.WriteTo([]byte(reply), j.from)
+		}
+	}()
+	return r
 }

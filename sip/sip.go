@@ -127,7 +127,9 @@ type Server struct {
 type shared struct {
 	mu    sync.Mutex
 	slots *policy.Slots
-	out   map[string]int // caller numbers that are in a call at a partner (R9)
+	pace  *policy.Pace              // of rescues
+	held  map[policy.Place]*attempt // those that wait for their turn
+	out   map[string]int            // caller numbers that are in a call at a partner (R9)
 	// options says which endpoints answer in-dialog OPTIONS with 2xx: learned in their first call, kept (R20).
 	options  map[policy.EndpointName]bool
 	byeTimes map[policy.EndpointName][]time.Time // the last BYEs of each endpoint (R23)
@@ -154,6 +156,7 @@ func New(cfg Config, r Routing) (*Server, error) {
 		return nil, err
 	}
 	s.shared.slots = policy.NewSlots(policyEndpoints(r.Endpoints))
+	s.shared.pace, s.shared.held = policy.NewPace(), map[policy.Place]*attempt{}
 	s.routing.Store(compiled)
 	s.names.want(compiled)
 	s.resolved()

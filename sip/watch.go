@@ -119,7 +119,7 @@ func (l *loop) condemn(was, is *health.Snapshot) {
 func (l *loop) died(now time.Time, name policy.EndpointName) {
 	for _, s := range l.sorted() {
 		for _, at := range s.attempts {
-			if at.ep != nil && at.ep.Name == name && at.sent && !at.final && !at.stopped {
+			if at.ep != nil && at.ep.Name == name && (at.sent || at.waits) && !at.final && !at.stopped {
 				at.died(now)
 			}
 		}
@@ -268,6 +268,7 @@ func (s *session) reportSilence(now time.Time) {
 			continue
 		}
 		at.reported = true
+		at.firstWord(now, true)
 		why := "got no response for " + now.Sub(at.asked).Round(10*time.Millisecond).String()
 		if at.spoke {
 			why = "got only a 100 for " + now.Sub(at.asked).Round(10*time.Millisecond).String()
