@@ -9,8 +9,16 @@ type Action interface{ action() }
 
 // The actions.
 type (
-	// NeedPlan asks the driver for a Planned event.
-	NeedPlan struct{ Why string }
+	// NeedPlan asks the driver for a Planned event: for a rescue, unless it says otherwise.
+	NeedPlan struct {
+		Why string
+		// Turn: the caller waits in the line of its route; Waits is an answer too. Divert: for a divert step. Step is the step of the plan's Otherwise,
+		// counted from 1.
+		Turn, Divert bool
+		Step         int
+		// Person: the call has become an emergency on this route, second line. Each later plan is for it too.
+		Person policy.RouteName
+	}
 	// Ask starts an attempt: one INVITE to one endpoint.
 	Ask struct {
 		Attempt  AttemptID
@@ -46,11 +54,12 @@ type (
 	Aim struct{ Attempt AttemptID }
 	// Answer sends the 200 to the caller, with this attempt's answer.
 	Answer struct{ Attempt AttemptID }
-	// Reject sends a final refusal to the caller.
+	// Reject sends a final refusal to the caller. Later: it says when to try again, a different time to each caller.
 	Reject struct {
-		Code int
-		Text string
-		Why  string
+		Code  int
+		Text  string
+		Why   string
+		Later bool
 	}
 	// HangUp sends a BYE to one side.
 	HangUp struct {
@@ -75,6 +84,23 @@ type (
 		Attempt AttemptID
 		Why     string
 	}
+	// Play has the caller hear an announcement Times times (0: until Hush), after a 200 of ours, or by a 183 where Early is set; a caller who has our 200
+	// hears it at once. Ringing: it hears that it rings instead, until Hush. The driver says Announced when it has sent a 200, Played when the last
+	// time is over, Unplayable if nothing can be played; where Keys is set, Pressed for each key.
+	Play struct {
+		Name    policy.AnnouncementName
+		Ringing bool
+		Early   bool
+		Times   int
+		Keys    bool
+	}
+	// Hush ends what Play began.
+	Hush struct{ Why string }
+	// Escaping says that the call has become an emergency: its caller has left an announcement for a person, or may never be announced to.
+	Escaping struct {
+		To  policy.RouteName
+		Why string
+	}
 	// Note puts a sentence into the call's record.
 	Note struct{ Text string }
 	// Over says that the call has ended and everything asked is stopped, discarded or hung up. The driver forgets the call when its transactions are done.
@@ -97,5 +123,8 @@ func (Rescuing) action() {}
 func (Kept) action()     {}
 func (Replace) action()  {}
 func (Abandon) action()  {}
+func (Play) action()     {}
+func (Hush) action()     {}
+func (Escaping) action() {}
 func (Note) action()     {}
 func (Over) action()     {}

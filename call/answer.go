@@ -15,7 +15,7 @@ func (c *Call) answered(ev Answered) {
 		c.do(Discard{Attempt: ev.Attempt, Why: "no such attempt"})
 	case a.State == StateWon:
 		// Its 200 was reported already; the leg acknowledges what repeats.
-	case c.Phase != PhaseAsking && c.Phase != PhaseRescuing || a.State == StateEnded:
+	case c.Phase != PhaseAsking && c.Phase != PhaseRescuing && c.Phase != PhaseAside || a.State == StateEnded:
 		a.State = StateEnded
 		c.do(Discard{Attempt: a.ID, Why: c.tooLate(a)})
 	case !ev.Usable:
@@ -36,7 +36,7 @@ func (c *Call) tooLate(a *Attempt) string {
 			return fmt.Sprintf("%s came back and kept the call", c.name(winner))
 		}
 		return fmt.Sprintf("%s answered first", c.name(winner))
-	case PhasePlanning, PhaseAsking, PhaseRescuing:
+	case PhasePlanning, PhaseAsking, PhaseRescuing, PhaseAside:
 		return "the attempt was over"
 	}
 	return "the attempt was over"
@@ -55,10 +55,12 @@ func (c *Call) unusable(a *Attempt) {
 
 // win joins caller and callee. Media first, so that not a word is lost; then the caller; then the rest.
 func (c *Call) win(a *Attempt) {
-	if c.Phase == PhaseRescuing {
+	if c.Phase == PhaseRescuing || c.Taken {
 		c.replace(a)
 		return
 	}
+	c.hush("somebody answered")
+	c.Aside = Aside{}
 	a.State = StateWon
 	c.Winner = a.ID
 	c.Phase = PhaseAnswered
@@ -72,6 +74,7 @@ func (c *Call) win(a *Attempt) {
 
 // confirmed notes the caller's ACK.
 func (c *Call) confirmed() {
+	c.Acked = c.Taken
 	if c.Phase == PhaseAnswered {
 		c.Phase = PhaseTalking
 	}
@@ -79,8 +82,12 @@ func (c *Call) confirmed() {
 
 // neverAcked ends a call whose caller does not acknowledge our 200. RFC 3261 §13.3.1.4: the session is ended with a BYE.
 func (c *Call) neverAcked() {
-	if c.Phase == PhaseAnswered {
-		c.hangUpBoth("the caller did not acknowledge our 200")
+	why := "the caller did not acknowledge our 200"
+	switch {
+	case c.Phase == PhaseAnswered:
+		c.hangUpBoth(why)
+	case c.Taken && !c.Acked && c.aside():
+		c.leaveAside(why, true)
 	}
 }
 
@@ -88,6 +95,10 @@ func (c *Call) neverAcked() {
 // be asked.
 func (c *Call) lost(now time.Time, ev Lost) {
 	switch {
+	case c.aside():
+		if ev.Side == Caller && c.Taken {
+			c.leaveAside("the caller is gone", true)
+		}
 	case c.Phase == PhaseRescuing && ev.Side == Caller:
 		why := "the caller is gone"
 		c.do(HangUp{Side: Caller, Why: why})
@@ -101,6 +112,11 @@ func (c *Call) lost(now time.Time, ev Lost) {
 	default:
 		c.hangUpBoth("the caller is gone")
 	}
+}
+
+// aside says whether nobody is or was bound to a caller who has got something else to hear, or will.
+func (c *Call) aside() bool {
+	return c.Phase == PhaseAside || c.Phase == PhaseRescuing && c.Winner == 0
 }
 
 func (c *Call) hangUpBoth(why string) {

@@ -20,7 +20,17 @@ func (c *Call) hungUp(now time.Time, ev HungUp) {
 			return
 		}
 		c.passOn(ev.Side)
+	case PhaseAside:
+		if ev.Side == Caller {
+			c.leaveAside("the caller hung up", false)
+		}
 	case PhaseRescuing:
+		if c.Winner == 0 {
+			if ev.Side == Caller {
+				c.leaveAside("the caller hung up", false)
+			}
+			return
+		}
 		if ev.Side == Caller {
 			c.leaveLost("the caller hung up")
 			return

@@ -87,6 +87,19 @@
 // it has said BYE it can't; that BYE touches nothing else. The rescue ends with its caller too, and then LostTalking says that the caller must be called
 // back; so it does when the caller leaves silence and a first dead Check behind. After a rescue everything starts again with the new endpoint.
 //
+// # Aside
+//
+// Where nobody takes a routine call, the plan's Otherwise follows, step by step (R24): it waits in the line of its route, is announced to, is diverted to
+// others, or is refused. A callee's own refusal (busy, declined, wrong number) goes back to the caller as long as all endpoints of the route are
+// well (R6). An emergency call is never turned aside, whatever its plan says.
+//
+// Who waits asks for its turn ([NeedPlan] with Turn), again and again when [Waits] says so, and keeps its place when the turn led nowhere. Who is announced to
+// has our own 200 from [Announced] on (Taken), or hears early media. From then on whoever answers takes the call over by [Replace], as in a rescue.
+//
+// The key that an announcement names makes an emergency of the call ([Escaping]): it is planned on another route, the caller hears ringing, and if nobody
+// answers all are asked again for as long as the caller stays. So does the way of the text relay, but there a caller who has no answer yet is refused
+// like any other emergency. A routine call that was lost while it talked goes aside when the first round of its rescue has failed.
+//
 // # The driver's contract
 //
 // Do the actions in order before the next Step. Report each attempt's 100, first 2xx and final refusal once, and each 18x. After [Over] the call
@@ -121,7 +134,8 @@ const (
 	PhaseAnswered              // the caller has our 200, we don't have its ACK
 	PhaseTalking               // confirmed
 	PhaseOver                  // ended
-	PhaseRescuing              // its endpoint is lost, others are asked
+	PhaseRescuing              // its endpoint is lost, or it was answered by us alone; others are asked
+	PhaseAside                 // nobody has taken it: it waits, is announced to, or wants a plan for what follows (R24)
 )
 
 // Call is the fate of one call. It is plain data: encoding/json writes it down and reads it back, and the copy goes on where the first one stood.
@@ -145,9 +159,13 @@ type Call struct {
 	RingAt   time.Time `json:",omitzero"`  // when the caller last got an 18x that said ringing
 	Why      string    `json:",omitempty"` // why it is over
 
-	Watch       Watch  `json:",omitzero"`  // what speaks for the loss of the endpoint that talks
-	Rescue      Rescue `json:",omitzero"`  // how far the search for another has come
-	LostTalking bool   `json:",omitempty"` // it ended while nobody talked to the caller any more: for the call-back list (R34)
+	Watch       Watch            `json:",omitzero"`  // what speaks for the loss of the endpoint that talks
+	Rescue      Rescue           `json:",omitzero"`  // how far the search for another has come
+	Aside       Aside            `json:",omitzero"`  // what becomes of it when nobody takes it
+	Taken       bool             `json:",omitempty"` // the caller has a 200 of ours that no endpoint stands behind
+	Acked       bool             `json:",omitempty"` // and has acknowledged it
+	Escaped     policy.RouteName `json:",omitempty"` // it has become an emergency on this route (R25)
+	LostTalking bool             `json:",omitempty"` // it ended while nobody talked to the caller any more: for the call-back list (R34)
 
 	out []Action // what the current Step returns; the memory is kept for the next one
 }
@@ -206,6 +224,16 @@ func (c *Call) Step(now time.Time, ev Event) []Action {
 		c.condemned(now, ev)
 	case Voided:
 		c.voided(ev)
+	case Waits:
+		c.waits(now, ev)
+	case Announced:
+		c.announced()
+	case Played:
+		c.played(now)
+	case Unplayable:
+		c.unplayable(now, ev)
+	case Pressed:
+		c.pressed(now, ev)
 	case Tick:
 		// Nothing happened but time: the deadlines are judged below.
 	}
@@ -216,6 +244,8 @@ func (c *Call) Step(now time.Time, ev Event) []Action {
 		c.watch(now)
 	case PhaseRescuing:
 		c.search(now)
+	case PhaseAside:
+		c.linger(now)
 	case PhasePlanning, PhaseOver:
 		// No deadline.
 	}
@@ -231,6 +261,8 @@ func (c *Call) Wake() time.Time {
 		return c.watchAt()
 	case PhaseRescuing:
 		return c.searchAt()
+	case PhaseAside:
+		return c.lingerAt()
 	case PhasePlanning, PhaseOver:
 		return time.Time{}
 	}

@@ -87,7 +87,11 @@ func (c *Call) giveUp(why string) {
 // cancelled ends a call that its caller does not want any more. After our 200 it is too late for that (RFC 3261 §9.2): a BYE will follow.
 func (c *Call) cancelled() {
 	switch c.Phase {
-	case PhasePlanning, PhaseAsking:
+	case PhasePlanning, PhaseAsking, PhaseAside:
+		if c.Taken {
+			return // it crossed our 200
+		}
+		c.hush("the caller cancelled")
 		c.reject(487, "Request Terminated", "the caller cancelled")
 	case PhaseAnswered, PhaseTalking, PhaseRescuing, PhaseOver:
 		// It crossed our final response.
@@ -106,6 +110,6 @@ func (c *Call) over(why string) {
 	c.Phase = PhaseOver
 	c.Why = why
 	c.Turns, c.Reasons = nil, nil
-	c.Watch, c.Rescue = Watch{}, Rescue{}
+	c.Watch, c.Rescue, c.Aside = Watch{}, Rescue{}, Aside{}
 	c.do(Over{Why: why})
 }

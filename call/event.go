@@ -108,6 +108,22 @@ type (
 	// Voided says that we ourselves were late or cut off: no witness of before Until counts (R13). It is said before whatever came in meanwhile. Where
 	// a condemnation still holds after Until the driver says it again; silence that lasts is dated anew by the call.
 	Voided struct{ Until time.Time }
+	// Waits answers a NeedPlan with Turn: it is not the caller's turn before Until. Why: it can't wait at all.
+	Waits struct {
+		Until time.Time
+		Why   string
+	}
+	// Announced says that Play has answered the caller with a 200 of ours.
+	Announced struct{}
+	// Played says that what Play began was heard as often as it was to be.
+	Played struct{}
+	// Unplayable says that Play can't be done: nothing is played.
+	Unplayable struct{ Why string }
+	// Pressed is a key that the caller has pressed.
+	Pressed struct {
+		Key string // one of 0-9 * #
+		How string // event, tone or info
+	}
 	// Tick says that Wake has come.
 	Tick struct{}
 )
@@ -145,4 +161,9 @@ func (Muted) event()       {}
 func (Checked) event()     {}
 func (Condemned) event()   {}
 func (Voided) event()      {}
+func (Waits) event()       {}
+func (Announced) event()   {}
+func (Played) event()      {}
+func (Unplayable) event()  {}
+func (Pressed) event()     {}
 func (Tick) event()        {}

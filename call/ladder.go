@@ -54,9 +54,12 @@ func (c *Call) planned(now time.Time, ev Planned) {
 		}
 		c.Phase = PhaseAsking
 		c.Attempts = make([]Attempt, 0, len(ev.Plan.Steps))
+		c.followed(ev.Plan)
 		c.carryOut(now, ev.Plan, Reason{Why: why})
 	case PhaseRescuing:
 		c.again(now, ev.Plan)
+	case PhaseAside:
+		c.turn(now, ev.Plan)
 	case PhaseAsking, PhaseAnswered, PhaseTalking, PhaseOver:
 		// Nobody wants a plan.
 	}
@@ -116,11 +119,24 @@ func (c *Call) climbs() bool {
 
 // inVain ends a ladder that has led nowhere: the call is given up, unless its caller has talked to somebody already.
 func (c *Call) inVain(now time.Time, why string) {
-	if c.Phase == PhaseRescuing {
+	switch {
+	case c.Aside.Step > 0:
+		c.goOn(now, why)
+	case c.mayTurnAside():
+		c.turnAside(now, c.becauseOf(why))
+	case c.Phase == PhaseRescuing:
 		c.endRound(now, why)
-		return
+	default:
+		c.giveUp(why)
 	}
-	c.giveUp(why)
+}
+
+// becauseOf is why nobody was found, in the plan's words where it asked nobody.
+func (c *Call) becauseOf(why string) string {
+	if len(c.Plan.Steps) == 0 && c.Plan.Why != "" {
+		return c.Plan.Why
+	}
+	return why
 }
 
 // pass turns deadlines that have come into reasons.
@@ -128,7 +144,7 @@ func (c *Call) pass(now time.Time) {
 	for i := range c.Attempts {
 		a := &c.Attempts[i]
 		if due(now, c.silentAt(a)) {
-			a.Silent = true
+			a.Silent, c.Aside.Impaired = true, true
 			c.because(WantAny, 408, c.silence(a))
 		}
 		if due(now, c.asWellAt(a)) {

@@ -48,6 +48,7 @@ func (c *Call) refused(ev Refused) {
 func (c *Call) end(a *Attempt, code int, why string) {
 	a.State = StateEnded
 	c.code(code)
+	c.Aside.Impaired = c.Aside.Impaired || code == 408 || code/100 == 5
 	if !a.Silent {
 		c.because(WantAny, code, why)
 	}
@@ -88,7 +89,7 @@ func (c *Call) unreachable(ev Unreachable) {
 	if a == nil || a.Silent {
 		return
 	}
-	a.Silent = true
+	a.Silent, c.Aside.Impaired = true, true
 	c.because(WantAny, 408, fmt.Sprintf("%s can't be reached: ICMP", c.name(a)))
 }
 
@@ -105,7 +106,7 @@ func (c *Call) died(now time.Time, ev Died) {
 	if a.Heard {
 		a.Heard, a.MuteAt = false, now
 	}
-	a.State = StateAsked
+	a.State, c.Aside.Impaired = StateAsked, true
 	if !a.Silent {
 		a.Silent = true
 		c.because(WantAny, 408, why)
@@ -136,6 +137,7 @@ func (c *Call) full(now time.Time, ev Full) {
 		return
 	}
 	c.code(486)
+	c.Aside.Impaired = true
 	why := fmt.Sprintf("%s is full", c.name(&a))
 	if ev.Until != 0 && !c.Closed {
 		wait := max(time.Duration(ev.Until-now.UnixNano()), minRetry)

@@ -49,7 +49,7 @@ func (c *Call) rest() {
 // needPlan asks for a plan, and asks again if none comes.
 func (c *Call) needPlan(now time.Time) {
 	c.Rescue.PlanAt = now.Add(planLimit)
-	c.do(NeedPlan{Why: c.Rescue.Why})
+	c.do(NeedPlan{Why: c.Rescue.Why, Person: c.Escaped})
 }
 
 // search goes on with a rescue: it waits for a plan, or carries one out.
@@ -87,6 +87,8 @@ func (c *Call) again(now time.Time, plan policy.Plan) {
 	c.retire(len(plan.Steps))
 	c.Rescue.PlanAt = time.Time{}
 	c.Rescue.Round++
+	c.followed(plan)
+	c.Aside.Impaired = true
 	c.carryOut(now, plan, Reason{Cause: 408, Why: c.Rescue.Why})
 }
 
@@ -145,10 +147,15 @@ func (c *Call) endRound(now time.Time, why string) {
 // replace puts the endpoint that answered in the place of the lost one. The caller's dialog stays.
 func (c *Call) replace(a *Attempt) {
 	old := c.find(c.Winner)
-	why := fmt.Sprintf("%s took the call over from %s", c.name(a), c.name(old))
-	old.State, a.State = StateEnded, StateWon
+	why := fmt.Sprintf("%s took the call", c.name(a))
+	c.hush("somebody answered")
+	a.State = StateWon
 	c.do(Replace{Attempt: a.ID})
-	c.do(Abandon{Attempt: old.ID, Why: why})
+	if old != nil { // nil: the caller was announced to
+		why += fmt.Sprintf(" over from %s", c.name(old))
+		old.State = StateEnded
+		c.do(Abandon{Attempt: old.ID, Why: why})
+	}
 	c.Winner = a.ID
 	c.Watch = Watch{Until: c.Watch.Until, CheckedAt: c.Watch.CheckedAt, Out: c.Watch.Out}
 	c.settle(true, why)
@@ -164,8 +171,11 @@ func (c *Call) keep(now time.Time, why string) {
 
 // settle ends a rescue: somebody talks to the caller.
 func (c *Call) settle(elsewhere bool, why string) {
-	c.Phase = PhaseTalking
-	c.Rescue = Rescue{}
+	c.Phase, c.LostTalking = PhaseTalking, false
+	if c.Taken && !c.Acked {
+		c.Phase = PhaseAnswered
+	}
+	c.Rescue, c.Aside = Rescue{}, Aside{}
 	c.rest()
 	c.stopAll(elsewhere, why)
 }

@@ -25,7 +25,7 @@ var epoch = time.Date(2026, time.November, 5, 3, 0, 0, 0, time.UTC)
 // TestTranscripts plays the stories in testdata: what happens to a call, and indented below it what the call wants done and when it wakes.
 //
 // A file begins with its title. Then come settings ("call: routine", "plan: give-up=5s ringing=2s no-overlap early-media", "ask: name partner
-// patience=300ms follow-3xx") and events, each with the time since the story began. "again:" begins a variation with the same settings, "new-plan:"
+// patience=300ms follow-3xx", "otherwise: announce=report-online times=2 key=9 to=999") and events, each with the time since the story began. "again:" begins a variation with the same settings, "new-plan:"
 // a plan without steps; "down:" moves an endpoint to the end of the plans that follow in this variation.
 // Each story is played twice: once straight through, and once with a call that is written down and read back before every event.
 func TestTranscripts(t *testing.T) {
@@ -106,6 +106,8 @@ func (s *stage) line(line string, between func(*Call) *Call) error {
 		return s.planIs(rest)
 	case "ask:":
 		return s.asks(rest)
+	case "otherwise:":
+		return s.follows(rest)
 	case "again:":
 		s.call, s.down = nil, ""
 		return nil
@@ -160,6 +162,8 @@ func (s *stage) planIs(words string) (err error) {
 			s.plan.EarlyMedia = true
 		case "rescue":
 			s.plan.Rescue = true
+		case "impaired":
+			s.plan.Impaired = true
 		case "rescue-bye":
 			s.plan.RescueBye = true
 		default:
@@ -188,6 +192,41 @@ func (s *stage) asks(words string) (err error) {
 		}
 	}
 	s.plan.Steps = append(s.plan.Steps, step)
+	return nil
+}
+
+// follows adds a step of what follows when nobody takes the call.
+func (s *stage) follows(words string) (err error) {
+	var o policy.Otherwise
+	for _, word := range strings.Fields(words) {
+		key, value, _ := strings.Cut(word, "=")
+		switch key {
+		case "wait":
+			o.Wait, err = time.ParseDuration(value)
+		case "announce":
+			o.Announce = policy.AnnouncementName(value)
+		case "early":
+			o.Early = true
+		case "times":
+			o.Times, err = strconv.Atoi(value)
+		case "key":
+			o.Escape.Key = value
+		case "to":
+			o.Escape.To = policy.RouteName(value)
+		case "divert":
+			o.Divert = append(o.Divert, policy.EndpointName(value))
+		case "reject":
+			o.Reject, err = strconv.Atoi(value)
+		case "person":
+			o.Person = policy.RouteName(value)
+		default:
+			return fmt.Errorf("a step has no %q", key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s.plan.Otherwise = append(s.plan.Otherwise, o)
 	return nil
 }
 
@@ -262,6 +301,20 @@ func (s *stage) parse(f []string) (Event, error) {
 		return Lost{Side: side(f[1])}, nil
 	case "tick":
 		return Tick{}, nil
+	case "announced":
+		return Announced{}, nil
+	case "played":
+		return Played{}, nil
+	case "unplayable":
+		return Unplayable{Why: strings.TrimSpace(strings.Join(f[1:], " "))}, nil
+	case "pressed":
+		return Pressed{Key: f[1], How: f[2]}, nil
+	case "waits":
+		until, err := time.ParseDuration(f[1])
+		if err != nil {
+			return Waits{Why: strings.TrimSpace(strings.Join(f[1:], " "))}, nil //nolint:nilerr // no time but a reason
+		}
+		return Waits{Until: epoch.Add(until)}, nil
 	}
 	return testimony(f)
 }
@@ -342,7 +395,13 @@ func refusal(id AttemptID, f []string) (Event, error) {
 func describe(a Action) string {
 	switch a := a.(type) {
 	case NeedPlan:
-		return "need-plan: " + a.Why
+		return "need-plan" + wanted(a) + ": " + a.Why
+	case Play:
+		return played(a)
+	case Hush:
+		return "hush: " + a.Why
+	case Escaping:
+		return fmt.Sprintf("escaping to %s: %s", a.To, a.Why)
 	case Ask:
 		words := fmt.Sprintf("ask %d %s", a.Attempt, a.Endpoint)
 		if a.Partner {
@@ -373,7 +432,11 @@ func describe(a Action) string {
 	case Answer:
 		return fmt.Sprintf("answer %d", a.Attempt)
 	case Reject:
-		return fmt.Sprintf("reject %d %s: %s", a.Code, a.Text, a.Why)
+		words := fmt.Sprintf("reject %d %s", a.Code, a.Text)
+		if a.Later {
+			words += ", later"
+		}
+		return words + ": " + a.Why
 	case HangUp:
 		if a.Side == Callee {
 			return "hang-up callee: " + a.Why
@@ -395,4 +458,34 @@ func describe(a Action) string {
 		return "over: " + a.Why
 	}
 	return fmt.Sprintf("%#v", a)
+}
+
+// wanted says what a plan is wanted for.
+func wanted(a NeedPlan) string {
+	switch {
+	case a.Person != "":
+		return fmt.Sprintf(" on %s", a.Person)
+	case a.Turn:
+		return fmt.Sprintf(" for step %d, a turn", a.Step)
+	case a.Divert:
+		return fmt.Sprintf(" for step %d, a diversion", a.Step)
+	}
+	return ""
+}
+
+func played(a Play) string {
+	words := "play " + string(a.Name)
+	if a.Ringing {
+		words = "play ringing"
+	}
+	if a.Early {
+		words += " early"
+	}
+	if a.Times > 0 {
+		words += fmt.Sprintf(" times=%d", a.Times)
+	}
+	if a.Keys {
+		words += ", keys"
+	}
+	return words
 }

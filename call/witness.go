@@ -44,7 +44,7 @@ func (c *Call) watched() bool {
 
 // bound says whether an endpoint is bound to the caller, be it lost.
 func (c *Call) bound() bool {
-	return c.Phase == PhaseAnswered || c.Phase == PhaseTalking || c.Phase == PhaseRescuing
+	return c.Phase == PhaseAnswered || c.Phase == PhaseTalking || c.Phase == PhaseRescuing && c.Winner != 0
 }
 
 // hushed notes that the endpoint's media has stopped.
@@ -73,10 +73,10 @@ func (c *Call) voiced(now time.Time) {
 		c.Watch.believe()
 		c.Watch.doubt(now)
 	case PhaseRescuing:
-		if c.Watch.LeftAt.IsZero() {
+		if c.Winner != 0 && c.Watch.LeftAt.IsZero() {
 			c.keep(now, fmt.Sprintf("%s sends again", c.name(c.find(c.Winner))))
 		}
-	case PhasePlanning, PhaseAsking, PhaseOver:
+	case PhasePlanning, PhaseAsking, PhaseAside, PhaseOver:
 		// Nobody talks.
 	}
 }
