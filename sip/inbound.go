@@ -1,6 +1,8 @@
 package sip
 
 import (
+	"hash/fnv"
+	"io"
 	"strings"
 	"time"
 
@@ -75,13 +77,31 @@ func (l *loop) onRequest(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 }
 
-// serverKey is the key of a request's transaction. A Via without the magic cookie (RFC 2543) gets a key of what it has (RFC 3261 §17.2.3).
+// serverKey is the key of a request's transaction. A Via without the magic cookie (RFC 2543) gets a key of what it has (RFC 3261 §17.2.3). The Call-ID
+// belongs to it: a stack that uses a branch twice must not make a second caller a repeat of the first. What came without a Call-ID was cut short, and its
+// branch may have been: then only a repeat, which has the same in it, is the same request.
 func serverKey(m *wire.Message, f wire.Flow) txn.Key {
 	branch := m.Via.Branch
-	if len(branchToken(branch)) == 0 {
+	switch {
+	case m.CallID == "":
+		branch += "|" + utoa(digest(m))
+	case len(branchToken(branch)) == 0:
 		branch = m.CallID + "|" + m.FromTag + "|" + branch + "|" + utoa(uint64(m.CSeq))
+	default:
+		branch += "|" + m.CallID
 	}
 	return txn.ServerKey(branch, m.Via.Host+":"+utoa(uint64(m.Via.Port))+"/"+f.Remote.Addr().String(), m.Method)
+}
+
+// digest tells messages apart that have nothing else to be told apart by.
+func digest(m *wire.Message) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, m.URI)
+	for i := range m.Headers {
+		_, _ = io.WriteString(h, m.Headers[i].Name+":"+m.Headers[i].Value+"\n")
+	}
+	_, _ = h.Write(m.Body)
+	return h.Sum64()
 }
 
 // onNew is a request outside any dialog.

@@ -87,7 +87,11 @@ func appendOptionTags(b []byte, m *wire.Message, emergency bool) []byte {
 	}
 	req := optionTags(m, "Require")
 	if emergency {
-		sup = append(sup, req...)
+		for _, tag := range req {
+			if !slices.ContainsFunc(sup, func(s string) bool { return strings.EqualFold(s, tag) }) {
+				sup = append(sup, tag)
+			}
+		}
 		req = nil
 	}
 	b = appendTags(b, "Supported", sup)
