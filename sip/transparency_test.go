@@ -120,7 +120,7 @@ func difference(in, out []byte) string {
 	return s.String()
 }
 
-var random = []struct {
+var unlike = []struct {
 	form *regexp.Regexp
 	text string
 }{
@@ -136,7 +136,7 @@ var random = []struct {
 func linesOf(m []byte) []string {
 	var out []string
 	for _, l := range strings.Split(string(m), "\r\n") {
-		for _, r := range random {
+		for _, r := range unlike {
 			l = r.form.ReplaceAllString(l, r.text)
 		}
 		q := fmt.Sprintf("%q", l)
