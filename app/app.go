@@ -25,6 +25,7 @@ import (
 
 	"nines/configs"
 	"nines/console"
+	"nines/journal"
 	"nines/media"
 	"nines/sip"
 	"nines/sip/wire"
@@ -60,6 +61,7 @@ type Node struct {
 	console *console.Console
 	tally   *tally
 	memory  *memory
+	book    *journal.Book
 	since   time.Time
 
 	draining atomic.Bool
@@ -109,6 +111,7 @@ func Start(o Options) (*Node, error) {
 	}
 	n.memory = &memory{path: filepath.Join(f.State, memoryName), sip: n.sip, log: n.log, asked: make(chan chan error)}
 	n.memory.restore()
+	n.book = journal.New(bookConfig(f, n.log))
 	if !o.NoConsole {
 		n.openConsole()
 	}
@@ -235,6 +238,7 @@ func (n *Node) keep() {
 func (n *Node) Run(ctx context.Context) error {
 	rooms, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	closeBook := n.openBook(rooms)
 	var wg sync.WaitGroup
 	failed := make(chan error, 2)
 	wg.Go(func() { failed <- n.sip.Run(rooms) })   // ends with rooms
@@ -250,6 +254,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	stop()
 	wg.Wait()
+	closeBook()
 	n.relay.Close()
 	return err
 }

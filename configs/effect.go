@@ -25,7 +25,6 @@ var withoutEffect = []struct {
 	{"routes[*].otherwise", nil, "this version refuses a routine call that no endpoint takes"},
 	{"routes[*].shed", nil, "this version never sheds"},
 	{"announcements", nil, "this version plays nothing"},
-	{"journal", nil, "this version keeps no book"},
 	{"notify", nil, "this version tells nobody"},
 }
 

@@ -42,7 +42,8 @@ const (
 	Drill          Type = "NinesDrill"          // a rehearsal
 	Gap            Type = "NinesGap"            // entries were lost: Count, Why
 	Erased         Type = "NinesErased"         // a person's number was erased: Count entries, By, Why
-	Head           Type = "NinesHead"           // the signed head of the chain, once a day
+	Head           Type = "NinesHead"           // the signed head of the chain, once a day: Data a Signature
+	Cut            Type = "NinesCut"            // old entries were forgotten: Count, Why, Data the signed place where the book now begins
 )
 
 // Entry is one line of the book. Only At and Type are always set; what a type uses is said beside it. Caller and Called are personal data: they can be
@@ -69,4 +70,5 @@ type Entry struct {
 	Count    int             `json:"count,omitempty"`
 	Took     time.Duration   `json:"took,omitempty"` // nanoseconds
 	Data     json.RawMessage `json:"data,omitempty"`
+	Erased   bool            `json:"erased,omitempty"` // when read: something personal stood here and was erased
 }

@@ -1,0 +1,339 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Mask says how much of a number a reader may see.
+type Mask int
+
+// The masks. The zero value shows nothing, so that who forgets to say shows nothing.
+const (
+	NoNumbers Mask = iota // "(number)" where there is one
+	LastThree             // "…101"
+	Full                  // all of it, and the text of messages
+)
+
+// Query says which entries are wanted. What is zero does not matter.
+type Query struct {
+	Call     string    // our name of a call, or a Call-ID
+	Number   string    // of the caller or the called, in any spelling
+	Endpoint string    // that is spoken of
+	Types    []Type    // any of them
+	Since    time.Time // made then or later
+	Until    time.Time // made before
+	After    int64     // entries with greater numbers
+	Before   int64     // entries with smaller numbers
+	Newest   bool      // the newest first
+	Limit    int       // as many
+	Mask     Mask
+}
+
+// Reader reads a book's file. It may be used beside the node that writes it, also from another process, and from several goroutines.
+type Reader struct {
+	path string
+	db   *sql.DB
+}
+
+// readSlice is how many blocks are fetched at once: no reader keeps SQLite's log from being emptied for long.
+const readSlice = 32
+
+// OpenReader opens a book to read it. The file is not changed.
+func OpenReader(path string) (*Reader, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("read the book: %w", err)
+	}
+	r, err := openReader(path, "mode=ro&_pragma=busy_timeout(5000)&_pragma=query_only(1)")
+	if err == nil {
+		return r, nil
+	}
+	// A book in a folder that can't be written to, on a read-only medium say, is read as it lies there.
+	if _, missing := os.Stat(path + "-wal"); errors.Is(missing, fs.ErrNotExist) && !damaged(err) {
+		return openReader(path, "mode=ro&immutable=1&_pragma=query_only(1)")
+	}
+	return nil, err
+}
+
+func openReader(path, params string) (*Reader, error) {
+	db, err := sql.Open("sqlite", address(path, params))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(2)
+	r := &Reader{path: path, db: db}
+	var id, have int
+	err = db.QueryRow("PRAGMA application_id").Scan(&id)
+	if err == nil {
+		err = db.QueryRow("PRAGMA user_version").Scan(&have)
+	}
+	if err == nil && (id != applicationID || have > schemaVersion) {
+		err = errNoBook
+	}
+	if err == nil {
+		err = db.QueryRow("SELECT count(*) FROM meta").Scan(&have)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read %s: %w", path, err), db.Close())
+	}
+	return r, nil
+}
+
+// Close closes the file.
+func (r *Reader) Close() error { return r.db.Close() }
+
+// Read gives the entries that a query asks for, as they are on the disk now.
+func (b *Book) Read(ctx context.Context, q Query) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		r, err := OpenReader(b.cfg.Path)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		defer r.Close()
+		for e, err := range r.Entries(ctx, q) {
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// Entries gives the entries that a query asks for, in the order of their numbers. After an error there is nothing more.
+func (r *Reader) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		given := 0
+		for b, err := range r.blocks(ctx, q) {
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			entries, err := b.find(q)
+			for i := range entries {
+				if !yield(entries[i], nil) {
+					return
+				}
+				if given++; given == q.Limit {
+					return
+				}
+			}
+			if err != nil {
+				yield(Entry{}, fmt.Errorf("read %s: %w", r.path, err))
+				return
+			}
+		}
+	}
+}
+
+// find gives the entries of a block that a query asks for, in its order.
+func (b *block) find(q Query) ([]Entry, error) {
+	var found []Entry
+	var rec record
+	var err error
+	seq := b.first
+	for body := b.body; len(body) > 0 && err == nil; seq++ {
+		if body, err = rec.next(body); err != nil {
+			err = fmt.Errorf("entry %d: %w", seq, err)
+			break
+		}
+		if seq <= q.After || q.Before > 0 && seq >= q.Before || !q.inTime(rec.public) {
+			continue
+		}
+		e, bad := rec.entry(seq)
+		if bad != nil {
+			err = fmt.Errorf("entry %d: %w", seq, bad)
+			break
+		}
+		if q.wants(&e) {
+			e.mask(q.Mask)
+			found = append(found, e)
+		}
+	}
+	if q.Newest {
+		slices.Reverse(found)
+	}
+	return found, err
+}
+
+func (q *Query) inTime(public []byte) bool {
+	if q.Since.IsZero() && q.Until.IsZero() {
+		return true
+	}
+	at, _, err := publicAt(public)
+	return err == nil && (q.Since.IsZero() || at >= q.Since.UnixNano()) && (q.Until.IsZero() || at < q.Until.UnixNano())
+}
+
+func (q *Query) wants(e *Entry) bool {
+	switch {
+	case q.Call != "" && e.Call != q.Call && e.CallID != q.Call:
+	case q.Number != "" && (e.Caller == "" || !sameNumber(e.Caller, q.Number)) && (e.Called == "" || !sameNumber(e.Called, q.Number)):
+	case q.Endpoint != "" && e.Endpoint != q.Endpoint:
+	case len(q.Types) > 0 && !slices.Contains(q.Types, e.Type):
+	default:
+		return true
+	}
+	return false
+}
+
+// mask hides what a reader may not see.
+func (e *Entry) mask(m Mask) {
+	if m == Full {
+		return
+	}
+	e.Caller, e.Called = m.Number(e.Caller), m.Number(e.Called)
+	if e.Type == CallSignalingMessage || e.Type == MalformedMessage {
+		e.Data = nil
+	}
+}
+
+// Number gives a number as a reader may see it. Short ones, 999 or 101, are nobody's and stay.
+func (m Mask) Number(number string) string {
+	switch {
+	case m == Full || number == "" || len(digitsOf(number)) > 0 && len(digitsOf(number)) < 6:
+		return number
+	case m == LastThree && len(number) > 3:
+		return "…" + number[len(number)-3:]
+	}
+	return "(number)"
+}
+
+// blocks gives the blocks in which there may be what a query asks for.
+func (r *Reader) blocks(ctx context.Context, q Query) iter.Seq2[block, error] {
+	return func(yield func(block, error) bool) {
+		where, args, err := r.where(ctx, q)
+		if err != nil {
+			yield(block{}, fmt.Errorf("read %s: %w", r.path, err))
+			return
+		}
+		for {
+			some, err := r.someBlocks(ctx, where, args, q.Newest)
+			for i := range some {
+				if !yield(some[i], nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(block{}, fmt.Errorf("read %s: %w", r.path, err))
+				return
+			}
+			if len(some) < readSlice {
+				return
+			}
+			if last := some[len(some)-1].first; q.Newest {
+				args[1] = last - 1
+			} else {
+				args[0] = last + 1
+			}
+		}
+	}
+}
+
+// where says which blocks a query needs. Its first two arguments are the first and the last one.
+func (r *Reader) where(ctx context.Context, q Query) (string, []any, error) {
+	from, to := int64(0), int64(1<<62)
+	narrow := func(query string, args ...any) error {
+		var n sql.NullInt64
+		if err := r.db.QueryRowContext(ctx, query, args...).Scan(&n); err != nil {
+			return err
+		}
+		switch {
+		case !n.Valid:
+			from, to = 1, 0 // nothing is there
+		case strings.Contains(query, "min("):
+			from = max(from, n.Int64)
+		default:
+			to = min(to, n.Int64)
+		}
+		return nil
+	}
+	var errs []error
+	if !q.Since.IsZero() {
+		errs = append(errs, narrow("SELECT min(first) FROM block WHERE hi >= ?", q.Since.UnixNano()))
+	}
+	if !q.Until.IsZero() {
+		errs = append(errs, narrow("SELECT max(first) FROM block WHERE lo < ?", q.Until.UnixNano()))
+	}
+	if q.After > 0 {
+		var n sql.NullInt64
+		errs = append(errs, r.db.QueryRowContext(ctx, "SELECT max(first) FROM block WHERE first <= ?", q.After+1).Scan(&n))
+		from = max(from, n.Int64)
+	}
+	if q.Before > 0 {
+		to = min(to, q.Before-1)
+	}
+	where, args := "first BETWEEN ? AND ?", []any{from, to}
+	if len(q.Types) > 0 {
+		var kinds uint64
+		for _, t := range q.Types {
+			kinds |= kindBit(t)
+		}
+		where += " AND kinds & ? != 0"
+		args = append(args, int64(kinds))
+	}
+	if q.Call != "" {
+		where += " AND first IN (SELECT block FROM call_in WHERE call = ?)"
+		args = append(args, key(q.Call))
+	}
+	if q.Number != "" {
+		where += " AND first IN (SELECT block FROM number_in WHERE number = ?)"
+		args = append(args, key(numberTail(q.Number)))
+	}
+	return where, args, errors.Join(errs...)
+}
+
+func (r *Reader) someBlocks(ctx context.Context, where string, args []any, newest bool) ([]block, error) {
+	order := "ASC"
+	if newest {
+		order = "DESC"
+	}
+	rows, err := r.db.QueryContext(ctx, fmt.Sprintf("SELECT %s FROM block WHERE %s ORDER BY first %s LIMIT %d", blockColumns, where, order, readSlice), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var some []block
+	for rows.Next() {
+		b, err := scanBlock(rows)
+		if err != nil {
+			return some, err
+		}
+		some = append(some, b)
+	}
+	return some, rows.Err()
+}
+
+// Minute is how often something happened in a minute.
+type Minute struct {
+	At   time.Time `json:"at"`
+	What string    `json:"what"`          // came, answered, rescued, lost…; "ended " and an outcome
+	Who  string    `json:"who,omitempty"` // the endpoint, or the class of the call
+	N    int       `json:"n"`
+}
+
+// Minutes counts calls a minute: those that came and ended by class, what happened to them by endpoint.
+func (r *Reader) Minutes(ctx context.Context, since, until time.Time) ([]Minute, error) {
+	rows, err := r.db.QueryContext(ctx, "SELECT at, what, who, n FROM minute WHERE at >= ? AND at < ? ORDER BY at, what, who", since.Unix()/60, (until.Unix()+59)/60)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", r.path, err)
+	}
+	defer rows.Close()
+	var all []Minute
+	for rows.Next() {
+		var m Minute
+		var at int64
+		if err := rows.Scan(&at, &m.What, &m.Who, &m.N); err != nil {
+			return nil, fmt.Errorf("read %s: %w", r.path, err)
+		}
+		m.At = time.Unix(at*60, 0)
+		all = append(all, m)
+	}
+	return all, rows.Err()
+}
