@@ -496,8 +496,8 @@ func (b *Book) firstWords(s *store) []Entry {
 	case b.state.aside() != "" && s.chain.seq == 0:
 		return []Entry{{At: now, Type: Gap, Why: "the book before was damaged and moved to " + b.state.aside()}}
 	case !b.opened && s.wasOpen():
-		b.log.Warn().Str("path", b.cfg.Path).Msg("nines ended without closing the book: its last moments may be missing")
-		return []Entry{{At: now, Type: Gap, Why: "nines ended without closing the book; its last moments may be missing"}}
+		b.log.Warn().Str("path", b.cfg.Path).Msg("the book was not closed: its last moments may be missing")
+		return []Entry{{At: now, Type: Gap, Why: "the node ended without closing the book; its last moments may be missing"}}
 	}
 	return nil
 }

@@ -437,7 +437,7 @@ type sentence struct {
 // sentences reads them out of the rooms that log. Where a sentence is put together its fixed part counts.
 func sentences(t *testing.T) (found []sentence) {
 	t.Helper()
-	for _, room := range []string{"app", "console", "sip"} {
+	for _, room := range []string{"app", "console", "journal", "sip"} {
 		files, err := filepath.Glob(filepath.Join(root, room, "*.go"))
 		if err != nil {
 			t.Fatal(err)
