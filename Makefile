@@ -19,7 +19,7 @@ define need
 	  else echo "$(1) is missing: install the Debian package(s) $(2) (as root: apt-get install $(2))" >&2; exit 1; fi; }
 endef
 
-.PHONY: build test race soak simulate bench fuzz lint demo image clean
+.PHONY: build test race soak simulate bench fuzz lint demo announcements image clean
 
 build: ## the static, stripped binary
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/nines ./cmd/nines
@@ -63,6 +63,10 @@ lint: ## golangci-lint with the linters of .golangci.yml
 
 demo: ## a carrier, four rooms and nines on loopback; k kills the primary, r restores it, q quits
 	go run ./cmd/nines demo
+
+announcements: ## the built-in recordings of the texts that changed, spoken by espeak-ng
+	$(call need,espeak-ng,espeak-ng)
+	go run ./media/voice/record
 
 image: ## the container image
 	docker build --build-arg VERSION=$(VERSION) -t nines .

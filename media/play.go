@@ -116,13 +116,16 @@ func (b *Playback) check() error {
 	if len(b.Tapes) == 0 {
 		return fmt.Errorf("%w: it has no tapes", ErrPlayback)
 	}
-	for _, t := range append(slices.Clone(b.Tapes), b.Fill) {
-		if t != nil && t.Payload(b.Codec, 0) == nil {
-			return fmt.Errorf("%w: %s is empty or not there in codec %q", ErrPlayback, t.Name, b.Codec)
+	if !slices.Contains([]voice.Codec{voice.PCMU, voice.PCMA, voice.G722}, b.Codec) {
+		return fmt.Errorf("%w: no tape is made in codec %q", ErrPlayback, b.Codec)
+	}
+	for _, t := range b.Tapes {
+		if t == nil || t.Frames() == 0 {
+			return fmt.Errorf("%w: a tape is empty", ErrPlayback)
 		}
 	}
-	if slices.Contains(b.Tapes, nil) {
-		return fmt.Errorf("%w: a tape is nil", ErrPlayback)
+	if b.Fill != nil && b.Fill.Frames() == 0 {
+		return fmt.Errorf("%w: what fills its pauses is empty", ErrPlayback)
 	}
 	if b.Payload > 127 {
 		return fmt.Errorf("%w: %d is no payload type", ErrPlayback, b.Payload)
@@ -176,6 +179,14 @@ func (c *cursor) next(b *Playback) ([]byte, bool) {
 		c.quiet = 0 // nothing follows
 	}
 	return payload, true
+}
+
+// ready says whether what comes next can be played yet.
+func (c *cursor) ready(b *Playback) bool {
+	if c.quiet > 0 {
+		return b.Fill == nil || b.Fill.Ready(b.Codec)
+	}
+	return b.Rounds > 0 && c.round >= b.Rounds || b.Tapes[c.tape].Ready(b.Codec)
 }
 
 // fill is what is heard in a gap.
@@ -275,6 +286,10 @@ func (ps *players) step(p *Playing, now time.Duration) bool {
 	}
 	if now-p.due > playStall {
 		p.due, p.silent = now.Truncate(playGrain), true
+	}
+	if !p.ready(&p.what) { // the next frame is being made
+		p.due, p.silent = p.due+voice.Frame, true
+		return true
 	}
 	payload, more := p.next(&p.what)
 	if !more {

@@ -11,7 +11,7 @@ import (
 // line for dead, and nobody beside the caller hears it. It can be played over and over.
 var Comfort = sync.OnceValue(func() *Tape {
 	const length, overlap = 60 * phoneRate, phoneRate / 2
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // always the same noise, so that it has one hash
+	random := rand.New(rand.NewPCG(1, 2)) // always the same noise, so that it has one hash
 	noise := make([]float64, length+overlap)
 	low := 0.0
 	for i := range noise {
@@ -25,7 +25,7 @@ var Comfort = sync.OnceValue(func() *Tape {
 			at := float64(i) / overlap * math.Pi / 2
 			v = v*math.Sin(at) + noise[length+i]*math.Cos(at)
 		}
-		samples[i] = int16(math.Round(v * 55)) // about -63 dBm0
+		samples[i] = int16(math.Round(v * 55)) // about -58 dBm0
 	}
 	return made("comfort noise", samples)
 })
@@ -50,5 +50,5 @@ func made(name string, phone []int16) *Tape {
 	for _, s := range phone {
 		b = append(b, byte(s), byte(uint16(s)>>8))
 	}
-	return newTape(name, hashOf(b), phone)
+	return newTape(name, hashOf(b), sound{rate: phoneRate, channels: 1, width: 2, decode: decoders[[2]int{wavPCM, 16}], data: b})
 }

@@ -8,8 +8,15 @@
 package voice
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"math"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/zaf/g711"
 )
 
 // Frame is how much of a tape one packet carries.
@@ -56,20 +63,97 @@ func StaticCodec(payload uint8) Codec {
 	return ""
 }
 
-// Tape is a recording that is ready to be played. It never changes.
+// Tape is a recording that can be played. What it says never changes.
+//
+// G.711 is there at once. G.722 takes more work (a second for five minutes of speech) and is made when it is first asked for, beside everything else:
+// see [Tape.Ready].
 type Tape struct {
 	Name   string        // what it is called in the book: a built-in text's name, or the file's
 	Hash   string        // SHA-256 of the file, in hexadecimal
 	Length time.Duration // how long it is heard
-	coded  map[Codec][]byte
+	pcmu   []byte
+	pcma   []byte
+	peak   float32 // the loudest sample, between 0 and 1
+
+	widen sync.Once
+	sound sound                  // G.722 is made of it; given back then
+	g722  atomic.Pointer[[]byte] // nil: not yet made
+}
+
+// The sampling rates of the codecs.
+const (
+	phoneRate = 8000  // G.711
+	wideRate  = 16000 // G.722
+)
+
+// newTape converts a sound. The last frame is filled up with silence.
+func newTape(name, hash string, s sound) *Tape {
+	phone := resample(&s, phoneRate)
+	frames := max(1, (len(phone)+frameLen-1)/frameLen)
+	phone = append(phone, make([]float32, frames*frameLen-len(phone))...)
+	t := &Tape{
+		Name: name, Hash: hash, Length: time.Duration(frames) * Frame,
+		pcmu: make([]byte, len(phone)), pcma: make([]byte, len(phone)), sound: s,
+	}
+	for i, v := range phone {
+		t.peak = max(t.peak, v, -v)
+		n := whole(v)
+		t.pcmu[i], t.pcma[i] = g711.EncodeUlawFrame(n), g711.EncodeAlawFrame(n)
+	}
+	return t
+}
+
+// Ready says whether payloads of a codec are there. If not, it has them made and says so later: whoever plays waits without waiting for anybody.
+func (t *Tape) Ready(c Codec) bool {
+	if c != G722 || t.g722.Load() != nil {
+		return true
+	}
+	go t.Prepare() // ends by itself; of several only one works
+	return false
+}
+
+// Prepare makes what is not yet made, and returns when it is.
+func (t *Tape) Prepare() {
+	t.widen.Do(func() {
+		wide := resample(&t.sound, wideRate)
+		t.sound = sound{}
+		wide = append(wide, make([]float32, max(0, 2*len(t.pcma)-len(wide)))...)
+		e, coded := newG722Encoder(), make([]byte, len(t.pcma))
+		for i := range coded {
+			coded[i] = e.encode(whole(wide[2*i]), whole(wide[2*i+1]))
+		}
+		t.g722.Store(&coded)
+	})
+}
+
+// whole makes a 16-bit sample; a filter may overshoot.
+func whole(v float32) int16 {
+	return int16(min(max(math.Round(float64(v)*(1<<15)), -1<<15), 1<<15-1))
+}
+
+// hashOf is the SHA-256 of a file in hexadecimal.
+func hashOf(file []byte) string {
+	sum := sha256.Sum256(file)
+	return hex.EncodeToString(sum[:])
 }
 
 // Frames is how many packets the tape has.
-func (t *Tape) Frames() int { return len(t.coded[PCMA]) / frameLen }
+func (t *Tape) Frames() int { return len(t.pcma) / frameLen }
 
-// Payload is the i-th packet's content; nil behind the end or for a codec that tapes are not made in. The bytes belong to the tape.
+// Payload is the i-th packet's content; nil behind the end, for a codec that tapes are not made in, and while it is not [Tape.Ready]. The bytes belong
+// to the tape.
 func (t *Tape) Payload(c Codec, i int) []byte {
-	b := t.coded[c]
+	var b []byte
+	switch c {
+	case PCMU:
+		b = t.pcmu
+	case PCMA:
+		b = t.pcma
+	case G722:
+		if made := t.g722.Load(); made != nil {
+			b = *made
+		}
+	}
 	if i < 0 || (i+1)*frameLen > len(b) {
 		return nil
 	}
