@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
@@ -24,6 +25,7 @@ type DemoOptions struct {
 	KillAfter    time.Duration // 0: on k
 	RestoreAfter time.Duration // 0: on r
 	Rate         float64       // calls a second; 0: 5
+	Console      string        // host:port of the console; empty: 127.0.0.1:8080, or any port when that is taken
 	Version      string
 	Log          zerolog.Logger
 	View         io.Writer   // who answers, for a person; nil: nobody looks
@@ -106,7 +108,7 @@ func Demo(ctx context.Context, o DemoOptions) (DemoSummary, error) {
 		return DemoSummary{}, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	file, err := demoConfig(dir, world)
+	file, err := demoConfig(dir, world, o.Console)
 	if err != nil {
 		return DemoSummary{}, err
 	}
@@ -136,14 +138,15 @@ func Demo(ctx context.Context, o DemoOptions) (DemoSummary, error) {
 const demoMedia = "20000-27999"
 
 // demoConfig writes the demo's nines.yaml: one trunk, four rooms, quick to go back so that a person sees it.
-func demoConfig(dir string, world *town.World) (string, error) {
+func demoConfig(dir string, world *town.World, at string) (string, error) {
 	sipPort, err := freePort("udp")
 	if err != nil {
 		return "", err
 	}
-	httpPort, err := freePort("tcp")
-	if err != nil {
-		return "", err
+	if at == "" {
+		if at, err = demoConsole(); err != nil {
+			return "", err
+		}
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "name: demo\nlisten: [udp://127.0.0.1:%d]\nmedia: { address: 127.0.0.1, ports: %s }\nstate: %s\nrun: %s\n", sipPort, demoMedia, filepath.Join(dir, "state"), filepath.Join(dir, "run"))
@@ -161,9 +164,26 @@ func demoConfig(dir string, world *town.World) (string, error) {
 	}
 	fmt.Fprintf(&b, "routes:\n  - { name: \"999\", class: emergency, numbers: [\"999\"], ask: [%s, [%s]] }\n", strings.Join(own, ", "), strings.Join(partners, ", "))
 	fmt.Fprintf(&b, "  - { name: \"101\", class: routine, numbers: [\"101\"], ask: [%s] }\n", strings.Join(own, ", ")) // these calls prove a room that comes back
-	fmt.Fprintf(&b, "health: { up_after: 2, hold_down: 2s }\nconsole: { listen: 127.0.0.1:%d }\n", httpPort)
+	fmt.Fprintf(&b, "health: { up_after: 2, hold_down: 2s }\nconsole: { listen: \"%s\" }\n", at)
+	people := fmt.Sprintf("demo operator %x\n", sha256.Sum256([]byte(demoToken)))
+	if err := os.WriteFile(filepath.Join(dir, "tokens"), []byte(people), 0o600); err != nil {
+		return "", err
+	}
 	path := filepath.Join(dir, "nines.yaml")
 	return path, os.WriteFile(path, []byte(b.String()), 0o600)
+}
+
+// demoToken is what a person types to act in the demo's console.
+const demoToken = "demo"
+
+// demoConsole is where the demo's console listens: where one would look first, or, when that is taken, on any port.
+func demoConsole() (string, error) {
+	usual := "127.0.0.1:8080"
+	if l, err := net.Listen("tcp", usual); err == nil {
+		return usual, l.Close()
+	}
+	port, err := freePort("tcp")
+	return fmt.Sprintf("127.0.0.1:%d", port), err
 }
 
 // freePort finds a port that nobody uses now.
@@ -204,7 +224,7 @@ func (d *demo) tell(ctx context.Context) {
 	show := time.NewTicker(every)
 	defer show.Stop()
 	keys := d.options.Keys
-	d.say("calling 999")
+	d.say("calling 999; the console is http://" + d.node.Console() + ", the token to act there is " + demoToken)
 	for {
 		select {
 		case <-ctx.Done():
@@ -337,7 +357,7 @@ func (d *demo) draw(stats town.Stats, age time.Duration) {
 		}
 	}
 	lines := []string{
-		fmt.Sprintf("nines demo   %s   console http://%s", age.Round(time.Second), d.node.Console()),
+		fmt.Sprintf("nines demo   %s   console http://%s (token: %s)", age.Round(time.Second), d.node.Console(), demoToken),
 		"",
 		fmt.Sprintf("  %-15s %-11s %9s   %s", "ROOM", "VERDICT", "ANSWERED", "NOW"),
 	}

@@ -26,16 +26,25 @@ type tally struct {
 	latest   []time.Duration // gaps, a ring of maxGaps; gapAt is where the next one goes
 	gapAt    int
 	lastGap  time.Duration
+	answers  map[policy.EndpointName]answerCount
+	moved    []console.Rescue // oldest first, at most maxMoved
 }
 
 // maxGaps is how many gaps of rescues the status makes its median of.
 const maxGaps = 1000
 
+// maxMoved is how many rescues the status lists.
+const maxMoved = 60
+
 type routeTally struct {
 	class                      policy.Class
 	active, talking            int
 	answered, refused, cleared uint64
+	latest                     *console.Answer
 }
+
+// answerCount is how many calls an endpoint answered.
+type answerCount struct{ all, emergency uint64 }
 
 type trunkTally struct {
 	active int
@@ -57,6 +66,7 @@ func newTally() *tally {
 		notices: &noticeBoard{},
 		routes:  map[policy.RouteName]*routeTally{}, trunks: map[policy.TrunkName]*trunkTally{}, attempts: map[attemptKey]uint64{},
 		probes: map[probeKey]uint64{}, rtt: map[health.EndpointName]time.Duration{}, setup: map[policy.Class]*console.Histogram{}, gaps: map[policy.Class]*console.Histogram{},
+		answers: map[policy.EndpointName]answerCount{},
 	}
 }
 
@@ -87,13 +97,20 @@ func (t *tally) CallBegan(trunk policy.TrunkName, route policy.RouteName) {
 }
 
 // CallAnswered implements sip.Observer.
-func (t *tally) CallAnswered(route policy.RouteName, class policy.Class, _ policy.EndpointName, setup time.Duration) {
+func (t *tally) CallAnswered(route policy.RouteName, class policy.Class, endpoint policy.EndpointName, setup time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.route(route)
 	r.class = class
 	r.answered++
 	r.talking++
+	r.latest = &console.Answer{At: time.Now(), Endpoint: string(endpoint), SetupMillis: millis(setup)}
+	n := t.answers[endpoint]
+	n.all++
+	if class == policy.Emergency {
+		n.emergency++
+	}
+	t.answers[endpoint] = n
 	observe(t.setup, class, console.SetupBuckets, setup)
 }
 
@@ -114,12 +131,16 @@ func observe(into map[policy.Class]*console.Histogram, class policy.Class, bound
 }
 
 // Rescued implements sip.Observer.
-func (t *tally) Rescued(_ policy.RouteName, class policy.Class, _ policy.EndpointName, gap time.Duration) {
+func (t *tally) Rescued(route policy.RouteName, class policy.Class, endpoint policy.EndpointName, gap time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	gap = max(gap, 0) // the new one may be heard before the lost one's last packet: early media
 	observe(t.gaps, class, console.GapBuckets, gap)
 	t.lastGap = gap
+	if len(t.moved) == maxMoved {
+		t.moved = slices.Delete(t.moved, 0, 1)
+	}
+	t.moved = append(t.moved, console.Rescue{At: time.Now(), Route: string(route), Endpoint: string(endpoint), GapMillis: millis(gap)})
 	if len(t.latest) < maxGaps {
 		t.latest = append(t.latest, gap)
 		return
@@ -132,6 +153,7 @@ func (t *tally) Rescued(_ policy.RouteName, class policy.Class, _ policy.Endpoin
 func (t *tally) rescues(into *console.RescueStatus) {
 	t.mu.Lock()
 	gaps, last := slices.Clone(t.latest), t.lastGap
+	into.Latest = slices.Clone(t.moved)
 	t.mu.Unlock()
 	if len(gaps) == 0 {
 		return

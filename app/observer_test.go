@@ -11,7 +11,7 @@ import (
 func TestTheGapsOfRescuesAreRemembered(t *testing.T) {
 	tally := newTally()
 	var got console.RescueStatus
-	if tally.rescues(&got); got != (console.RescueStatus{}) {
+	if tally.rescues(&got); got.GapP50Millis != 0 || got.Latest != nil {
 		t.Errorf("before the first rescue the gaps are %+v, want none", got)
 	}
 	tally.Rescued("999", policy.Emergency, "north", -time.Millisecond) // its early media came before the lost one's last packet
@@ -22,6 +22,9 @@ func TestTheGapsOfRescuesAreRemembered(t *testing.T) {
 	if got.LastGapMillis != 2000 || got.GapP50Millis != 1500 || got.GapP99Millis != 1990 {
 		t.Errorf("of the gaps 1 to 2000 ms the last is %v, median %v, p99 %v; want 2000, 1500 and 1990, of the latest thousand",
 			got.LastGapMillis, got.GapP50Millis, got.GapP99Millis)
+	}
+	if last := got.Latest[len(got.Latest)-1]; len(got.Latest) != maxMoved || last.GapMillis != 2000 || last.Endpoint != "north" {
+		t.Errorf("%d rescues are listed, the last %+v; want %d, and the one of 2000 ms", len(got.Latest), last, maxMoved)
 	}
 	h := tally.gaps[policy.Emergency]
 	total := uint64(0)

@@ -124,6 +124,12 @@ func (n *Node) endpoints(ctx context.Context, st *console.Status, f *configs.Fil
 }
 
 func (n *Node) tallied(st *console.Status, f *configs.File) {
+	orders := map[string][]string{}
+	for _, r := range f.Routes {
+		for _, step := range n.sip.Outlook(policy.RouteName(r.Name)) {
+			orders[r.Name] = append(orders[r.Name], string(step.Endpoint))
+		}
+	}
 	t := n.tally
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -133,6 +139,20 @@ func (n *Node) tallied(st *console.Status, f *configs.File) {
 			ts.Calls, ts.LastSeen = x.active, x.seen
 		}
 		st.Trunks = append(st.Trunks, ts)
+	}
+	for _, r := range f.Routes {
+		rs := console.RouteStatus{Name: r.Name, Class: string(r.Class), Numbers: r.Numbers, Aid: r.Aid, Order: orders[r.Name]}
+		if len(r.Ask) > 0 && len(r.Ask[0]) > 0 {
+			rs.Usual = r.Ask[0][0]
+		}
+		if x := t.routes[policy.RouteName(r.Name)]; x != nil {
+			rs.Calls, rs.Latest = x.active, x.latest
+		}
+		st.Routes = append(st.Routes, rs)
+	}
+	for i := range st.Endpoints {
+		n := t.answers[policy.EndpointName(st.Endpoints[i].Name)]
+		st.Endpoints[i].Answered, st.Endpoints[i].AnsweredEmergency = n.all, n.emergency
 	}
 	st.Calls.ByRoute = map[string]int{}
 	for name, r := range t.routes {

@@ -27,12 +27,13 @@ func controlHandler(node Node, metrics prometheus.Gatherer, log zerolog.Logger) 
 }
 
 // publicHandler is what the TCP door may do: metrics and probes for everybody who can reach it, the rest for who the guard lets in.
-func publicHandler(node Node, metrics prometheus.Gatherer, g *guard, log zerolog.Logger) http.Handler {
+func publicHandler(node Node, metrics prometheus.Gatherer, g *guard, l *live, log zerolog.Logger) http.Handler {
 	api := http.NewServeMux()
 	handleAPI(api, node, visitorOf, log)
 	mux := http.NewServeMux()
 	handleProbes(mux, node, metrics, log)
 	mux.Handle("/api/", guardedAPI(g, api))
+	(&pages{node: node, guard: g, live: l, log: log}).handle(mux)
 	return careful(http.NewCrossOriginProtection().Handler(mux))
 }
 

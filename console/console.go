@@ -60,6 +60,7 @@ type Node interface {
 // Console serves HTTP about one node.
 type Console struct {
 	log    zerolog.Logger
+	live   *live
 	doors  []*door
 	reopen time.Duration // how often a door that failed is tried again
 }
@@ -78,7 +79,7 @@ type door struct {
 
 // New makes a console. metrics is what /metrics serves.
 func New(cfg Config, node Node, metrics prometheus.Gatherer, log zerolog.Logger) *Console {
-	c := &Console{log: log, reopen: 5 * time.Second}
+	c := &Console{log: log, live: newLive(node.Status), reopen: 5 * time.Second}
 	if cfg.Tokens == nil {
 		cfg.Tokens = func() string { return "" }
 	}
@@ -98,7 +99,7 @@ func New(cfg Config, node Node, metrics prometheus.Gatherer, log zerolog.Logger)
 		c.doors = append(c.doors, &door{
 			name:   cfg.Listen,
 			open:   func() (net.Listener, error) { return net.Listen("tcp", cfg.Listen) },
-			server: newServer(publicHandler(node, metrics, g, log)),
+			server: newServer(publicHandler(node, metrics, g, c.live, log)),
 		})
 	}
 	return c
@@ -140,6 +141,7 @@ func (c *Console) Addr() net.Addr {
 // Run serves until ctx ends, then lets the requests under way finish and closes the doors.
 func (c *Console) Run(ctx context.Context) {
 	var wg sync.WaitGroup
+	wg.Go(func() { c.live.run(ctx) }) // ends with ctx
 	for _, d := range c.doors {
 		wg.Go(func() { c.serve(ctx, d) }) // ends with ctx
 	}

@@ -301,7 +301,7 @@ func TestProbesAndMetricsAreServed(t *testing.T) {
 		{"/api/v1/status/endpoints/warwickshire", 200, `"by":"alice"`},
 		{"/api/v1/status/endpoints/nowhere", 404, `there are control-room, warwickshire`},
 		{"/api/v1/reload", 405, ""},
-		{"/", 404, ""},
+		{"/nowhere", 404, "There is no such page"},
 	}
 	for _, tt := range tests {
 		resp, err := http.Get("http://" + c.Addr().String() + tt.path)
@@ -365,7 +365,7 @@ func outside(n Node) http.Handler { return outsideWith(n, "") }
 func outsideWith(n Node, file string) http.Handler {
 	people := &tokens{path: func() string { return file }}
 	g := &guard{tokens: people, sessions: newSessions("", people), slow: newBrake()}
-	return publicHandler(n, newRegistry(), g, zerolog.Nop())
+	return publicHandler(n, newRegistry(), g, newLive(n.Status), zerolog.Nop())
 }
 
 func knock(h http.Handler, method, path, from, host string) *httptest.ResponseRecorder {

@@ -16,6 +16,7 @@ type Status struct {
 	Listen         []string         `json:"listen"` // where calls are taken, as bound
 	Endpoints      []EndpointStatus `json:"endpoints"`
 	Trunks         []TrunkStatus    `json:"trunks"`
+	Routes         []RouteStatus    `json:"routes"`
 	Calls          CallStatus       `json:"calls"`
 	Rescues        RescueStatus     `json:"rescues"`
 	Ports          PortStatus       `json:"ports"`
@@ -54,6 +55,28 @@ type EndpointStatus struct {
 	Calls       int          `json:"calls"` // asked and talking
 	Limit       int          `json:"limit"` // 0: none
 	Busy        bool         `json:"busy"`  // it said 480, 486 or 600 within the last seconds
+	// Answered counts the calls that it answered first, since the start of this process.
+	Answered          uint64 `json:"answered"`
+	AnsweredEmergency uint64 `json:"answered_emergency"` // of them, emergency calls
+}
+
+// RouteStatus is one route, and who its calls ask now.
+type RouteStatus struct {
+	Name    string   `json:"name"`
+	Class   string   `json:"class"` // emergency, routine, test
+	Numbers []string `json:"numbers"`
+	Aid     bool     `json:"aid"`    // its calls come as mutual aid
+	Order   []string `json:"order"`  // the endpoints as a call that came now would ask them
+	Usual   string   `json:"usual"`  // the endpoint that the file names first
+	Calls   int      `json:"calls"`  // that live now
+	Latest  *Answer  `json:"latest"` // the call that was answered last
+}
+
+// Answer says who took a call.
+type Answer struct {
+	At          time.Time `json:"at"`
+	Endpoint    string    `json:"endpoint"`
+	SetupMillis float64   `json:"setup_ms"` // from its INVITE to our 200
 }
 
 // CallWindow is what the calls of one class to one number showed at an endpoint.
@@ -109,6 +132,16 @@ type RescueStatus struct {
 	LastGapMillis float64 `json:"last_gap_ms,omitempty"`
 	GapP50Millis  float64 `json:"gap_p50_ms,omitempty"`
 	GapP99Millis  float64 `json:"gap_p99_ms,omitempty"`
+	// Latest are the rescues of late, oldest first.
+	Latest []Rescue `json:"latest,omitempty"`
+}
+
+// Rescue is a talking call that was moved to another endpoint.
+type Rescue struct {
+	At        time.Time `json:"at"`
+	Route     string    `json:"route"`
+	Endpoint  string    `json:"endpoint"` // that has it now
+	GapMillis float64   `json:"gap_ms"`   // how long the caller heard nobody
 }
 
 // PortStatus counts media ports.

@@ -54,6 +54,7 @@ func (p program) demoCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&o.KillAfter, "kill-after", 0, "kill the primary after this time (0: when told to)")
 	cmd.Flags().DurationVar(&o.RestoreAfter, "restore-after", 0, "restore the primary after this time (0: when told to)")
 	cmd.Flags().Float64Var(&o.Rate, "rate", 5, "calls a second")
+	cmd.Flags().StringVar(&o.Console, "console", "", "where the console listens (default 127.0.0.1:8080, or any port when that is taken)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON summary and nothing else")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the log")
 	return cmd
