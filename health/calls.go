@@ -15,6 +15,7 @@ const (
 	maxNumberFails = time.Hour
 	flakyCalls     = 6 // of so many calls that tell, half failed: suspect
 	flakyCallers   = 3
+	quietCallers   = 3                // so many callers, and half of the calls that talk, hear nothing any more: suspect
 	paceFloor      = 10               // patience/paceFloor is fast whatever the long run was
 	clearedRow     = 3                // callers in a row who clear soon after a queue's 200 are worth a notice
 	reachedAfter   = 30 * time.Second // behind a queue a call that talks for so long has reached a person
@@ -49,6 +50,8 @@ func (j *Judge) Observed(now time.Time, ev CallEvidence) {
 		j.talked(now, w, ev)
 	case CallOneWay, CallNoMedia:
 		j.deaf(now, w, ev)
+	case CallQuiet:
+		j.quiet(now, w, ev)
 	case CallCleared:
 		j.cleared(now, w, ev)
 	case CallTrying:
@@ -313,6 +316,9 @@ func (j *Judge) talked(now time.Time, w *watch, ev CallEvidence) {
 		o.audioAt = now
 	}
 	o.heard, o.audio = true, CallTalked
+	if w.ails != "" {
+		j.complains(now, w)
+	}
 	if !w.endpoint.Queue || ev.Talk >= reachedAfter {
 		w.calls.cleared = 0
 	}
@@ -334,6 +340,8 @@ func (j *Judge) deaf(now time.Time, w *watch, ev CallEvidence) {
 	what := "one-way audio"
 	if ev.Outcome == CallNoMedia {
 		what = "no media after its answer"
+	} else if ev.Why != "" {
+		what += ": " + ev.Why
 	}
 	j.notice(now, w.endpoint.Name, AudioMissing, "a call had %s", what)
 	silent := deafs(w.calls.recent, w.calls.pardon)
@@ -341,6 +349,21 @@ func (j *Judge) deaf(now time.Time, w *watch, ev CallEvidence) {
 		j.trip(now, w, fmt.Sprintf("%d calls of %d callers in a row were answered but not heard, the last had %s", len(silent), n, what))
 	}
 	j.hurry(now, w)
+}
+
+// quiet is a call whose endpoint went silent and makes no reports. One such call is a muted telephone; when half of its calls are so, it may be more than that,
+// and never enough to bring it down.
+func (j *Judge) quiet(now time.Time, w *watch, ev CallEvidence) {
+	if j.voided(now) {
+		return
+	}
+	w.remember(now)
+	o := w.calls.take(now, ev)
+	if o.heard && o.audio == CallQuiet {
+		return
+	}
+	o.heard, o.audio, o.audioAt = true, CallQuiet, now
+	j.complains(now, w)
 }
 
 // cleared is a caller who cleared soon after a queue's 200: it may be that nobody was there.
@@ -368,6 +391,9 @@ func (j *Judge) complains(now time.Time, w *watch) {
 	w.ails = w.slow(now, j.cfg.Patience)
 	if w.ails == "" {
 		w.ails = w.flaky(now)
+	}
+	if w.ails == "" {
+		w.ails = w.hushed()
 	}
 	if w.ails != "" {
 		j.suspectByCall(now, w, w.ails)
@@ -407,6 +433,24 @@ func (w *watch) flaky(now time.Time) string {
 	return fmt.Sprintf("%d of its last %d calls failed", bad, told)
 }
 
+// hushed says how many of an endpoint's calls hear nothing any more.
+func (w *watch) hushed() string {
+	quiet, judged := 0, 0
+	for _, o := range w.calls.recent {
+		if !o.heard || o.audioAt.Before(w.calls.pardon) {
+			continue
+		}
+		judged++
+		if o.audio == CallQuiet {
+			quiet++
+		}
+	}
+	if 2*quiet < judged || callers(w.calls.recent, func(o *outcome) bool { return o.heard && o.audio == CallQuiet && !o.audioAt.Before(w.calls.pardon) }) < quietCallers {
+		return ""
+	}
+	return fmt.Sprintf("%d of its last %d calls that talked went quiet and stay so: muted, or one-way audio", quiet, judged)
+}
+
 // tells says whether a call speaks for or against the endpoint as a whole.
 func (d *window) tells(now time.Time, o *outcome) bool {
 	switch {
@@ -426,7 +470,7 @@ func (d *window) tells(now time.Time, o *outcome) bool {
 func (j *Judge) ageCalls(now time.Time, w *watch) {
 	if w.ails != "" {
 		w.calls.forget(now)
-		if w.slow(now, j.cfg.Patience) == "" && w.flaky(now) == "" {
+		if w.slow(now, j.cfg.Patience) == "" && w.flaky(now) == "" && w.hushed() == "" {
 			w.ails = ""
 		}
 	}

@@ -15,9 +15,9 @@
 // An answered call counts as a good probe.
 //
 // Real calls judge by themselves (R14). Silence, 408, 5xx and broken connections of two different callers, with no call going well between them, bring
-// an endpoint down; so do three who heard nothing after its 200. Busy, other refusals and the caller's CANCEL count neither way. Where only the calls
+// an endpoint down; so do three who heard nothing after its 200, or whose audio is one-way by the endpoint's own reports ([Audio]). Busy, other refusals and the caller's CANCEL count neither way. Where only the calls
 // to one number are refused while others are answered, the number is named, and the endpoint is down in the plans for that number only
-// ([Snapshot.For]). Slow first responses, and half of the calls failing, make it suspect for as long as they last. OPTIONS alone never lift what calls
+// ([Snapshot.For]). Slow first responses, half of the calls failing, and half of them gone quiet make it suspect for as long as they last. OPTIONS alone never lift what calls
 // brought down.
 //
 // The way back is earned (R17). With fail_back: auto an endpoint that was down or held is returning once probes and hold-down allow: routine calls go
@@ -79,9 +79,10 @@ const (
 	CallBusy                         // 480, 486, 600: full for 5 s, no evidence of death
 	CallRefused                      // any other refusal: it blames the number, the offer or us (404, 484, 488, 606), and counts neither way
 	CallTalked                       // after its 2xx audio flows both ways
-	CallOneWay                       // after its 2xx audio flows one way only, and the endpoint's is missing while the caller's arrives
+	CallOneWay                       // it talked, and then its audio flowed one way only, by the endpoint's own reports ([Audio])
 	CallNoMedia                      // after its 2xx no media came from it
 	CallCleared                      // the caller cleared within 30 s of its 2xx; tell it behind answers: queue, it is listed "perhaps not reached"
 	CallCancelled                    // the caller's CANCEL: counts neither way; tell nothing when a call was answered elsewhere
 	CallTrying                       // a 100 after CallSilent was told: slow, but not silent
+	CallQuiet                        // it talked, and then nothing came from an endpoint that makes no reports: one-way audio, or a phone that is muted
 )

@@ -89,6 +89,8 @@ func (c CallOutcome) String() string {
 		return "cancelled"
 	case CallTrying:
 		return "trying"
+	case CallQuiet:
+		return "quiet"
 	default:
 		return fmt.Sprintf("call outcome %d", uint8(c))
 	}

@@ -188,6 +188,9 @@ type StreamStats struct {
 	Packets  uint64         // accepted at the RTP port, RTCP not counted
 	Bytes    uint64         // their payload
 	RTCP     uint64         // RTCP packets accepted, on either port
+	Claims   uint32         // RTP packets that it says it has sent: its latest sender report (RFC 3550 §6.4.1); no sense where RTCP is encrypted
+	Blocks   uint64         // of its RTCP packets those that say what it hears
+	Hears    uint32         // a number of the latest of them that moves for as long as it hears anything
 	Lost     uint64         // RTP packets missing, RFC 3550 A.3, over all sources
 	Jitter   time.Duration  // RFC 3550 A.8, of the current source
 	SSRC     uint32         // the current source

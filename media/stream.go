@@ -208,7 +208,7 @@ func (r *Relay) arrived(p *port, src netip.AddrPort, packet []byte, now time.Dur
 		return nil, nil, nil
 	}
 	if control {
-		h.tally.control(now)
+		h.tally.control(packet, now)
 	} else {
 		h.tally.packet(packet, now, h.peer.Load())
 	}
@@ -279,6 +279,10 @@ func (st *stream) stats(r *Relay) StreamStats {
 		Foreign: a.foreign + c.foreign, Sent: a.sent + c.sent, ICMP: a.icmp + c.icmp,
 		First: r.at(earlier(a.first, c.first)), Last: r.at(max(a.last, c.last)), LastRTP: r.at(a.lastRTP),
 		ICMPErr: a.icmpErr, LastICMP: r.at(max(a.lastICMP, c.lastICMP)),
+	}
+	s.Claims, s.Blocks, s.Hears = c.claims, c.blocks, c.hears
+	if c.controls == 0 { // rtcp-mux
+		s.Claims, s.Blocks, s.Hears = a.claims, a.blocks, a.hears
 	}
 	if c.lastICMP > a.lastICMP {
 		s.ICMPErr = c.icmpErr

@@ -22,6 +22,10 @@ type tally struct {
 	first, last, lastRTP, lastICMP                time.Duration
 	icmpErr                                       error
 
+	claims uint32 // what its latest sender report says it has sent
+	blocks uint64 // reports that say what it hears
+	hears  uint32 // what the latest of them says
+
 	ssrc     uint32
 	known    bool   // a source is being followed
 	maxSeq   uint16 // RFC 3550 A.1, with its names
@@ -41,10 +45,40 @@ type tally struct {
 	settled bool   // transit is known
 }
 
-// control counts an RTCP packet.
-func (t *tally) control(now time.Duration) {
+// The RTCP packets that report (RFC 3550 §12.1), and the lengths of what is in them (§6.4).
+const (
+	senderReport   = 200
+	receiverReport = 201
+	reportHead     = 8
+	senderInfo     = 20
+	reportBlock    = 24
+)
+
+// control counts an RTCP packet and reads what the far end reports of both directions (RFC 3550 §6.4). In one that is encrypted there is nothing to read, only numbers
+// without sense.
+func (t *tally) control(b []byte, now time.Duration) {
 	t.controls++
 	t.seen(now)
+	at := reportHead
+	switch {
+	case len(b) < reportHead || b[0]>>6 != rtpVersion:
+		return
+	case b[1] == senderReport && len(b) >= reportHead+senderInfo:
+		t.claims = binary.BigEndian.Uint32(b[20:])
+		at += senderInfo
+	case b[1] != receiverReport:
+		return
+	}
+	blocks, hears := int(b[0]&0x1f), uint32(0)
+	if blocks == 0 || at+blocks*reportBlock > len(b) {
+		return
+	}
+	for ; blocks > 0; blocks-- {
+		hears += binary.BigEndian.Uint32(b[at+8:]) // the highest sequence number received; the sum moves when any of them does
+		at += reportBlock
+	}
+	t.blocks++
+	t.hears = hears
 }
 
 // packet counts any packet on an RTP port and follows its sequence if it is RTP.

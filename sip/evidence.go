@@ -15,8 +15,14 @@ import (
 // noMediaAfter is how long an endpoint may take after its 200 to send the first packet while the caller's arrive.
 const noMediaAfter = 5 * time.Second
 
-// oneWayAfter is how long an endpoint that has sent may then be silent, alive and not on hold, before the record says so.
-const oneWayAfter = 10 * time.Second
+// quietAfter is how long an endpoint that has sent may then be silent, alive and not on hold, before the record says so.
+const quietAfter = 10 * time.Second
+
+// audioEvery is how often both directions of a call are looked at for one-way audio.
+const audioEvery = time.Second
+
+// pausesFor is how long it is remembered that an endpoint sends nothing at all while nobody speaks there.
+const pausesFor = time.Hour
 
 // clearedWithin is how soon a caller who clears behind a queue has perhaps not reached a person.
 const clearedWithin = 30 * time.Second
@@ -105,16 +111,82 @@ func (s *session) audible(now time.Time, endpoint, caller time.Time) {
 	}
 }
 
-// oneWay notes an endpoint that fell silent although it lives. It may be muted or suppress silence, so nothing of that counts against it (R14): three muted
+// quiet notes an endpoint that fell silent although it lives. It may be muted or suppress silence, so that counts for nothing by itself (R14): three muted
 // telephones are no reason to condemn their room, and with it every call that is quiet just then.
-func (s *session) oneWay(now time.Time) {
+func (s *session) quiet(now time.Time) {
 	w := &s.watch
-	if w.toldOneWay || !w.hushed || w.muted || !w.lostAt.IsZero() || now.Sub(w.last) < oneWayAfter {
+	if w.toldQuiet || !w.hushed || w.muted || !w.lostAt.IsZero() || now.Sub(w.last) < quietAfter {
 		return
 	}
-	w.toldOneWay = true
+	w.toldQuiet = true
 	s.record(now, Record{Kind: CallNoted, Endpoint: s.winner.ep.Name, Why: "no audio from the endpoint for 10 s; it is there: muted, silent, or one-way audio"})
-	s.log.Info().Str("endpoint", string(s.winner.ep.Name)).Msg("has had no audio from the endpoint for " + oneWayAfter.String() + "; it is there: muted, silent, or one-way audio")
+	s.log.Info().Str("endpoint", string(s.winner.ep.Name)).Msg("has had no audio from the endpoint for " + quietAfter.String() + "; it is there: muted, silent, or one-way audio")
+}
+
+// oneWay looks for one-way audio in a call that has had it both ways (R14, R30). What is one-way audio, and what only silence, is health.Audio's to say.
+func (s *session) oneWay(now time.Time) {
+	w := &s.watch
+	if !w.told || !w.bothWays || !w.lostAt.IsZero() || s.caller.media == nil || now.Before(w.audioAt) {
+		return
+	}
+	w.audioAt = now.Add(audioEvery)
+	seen, ok := s.audioSeen(now)
+	if !ok {
+		return
+	}
+	found, why := w.audio.Look(now, seen)
+	if found == w.found {
+		return
+	}
+	w.found = found
+	what := health.CallOneWay
+	switch {
+	case found == health.AudioFine:
+		what, why = health.CallTalked, "audio passes both ways again"
+	case seen.Reports == 0:
+		what, why = health.CallQuiet, "one-way audio or muted: "+why
+	default:
+		why = "one-way audio: " + why
+	}
+	s.winner.shows(now, what, 0, why)
+	s.record(now, Record{Kind: CallNoted, Endpoint: s.winner.ep.Name, Why: why})
+	s.log.Info().Str("endpoint", string(s.winner.ep.Name)).Str("why", why).Msg("the audio of a call has changed")
+}
+
+// audioSeen is what the relay has counted on the first stream of both sides.
+func (s *session) audioSeen(now time.Time) (health.AudioSeen, bool) {
+	l := s.loop
+	l.stats = s.winner.media.Stats(l.stats[:0])
+	ours := len(l.stats)
+	l.stats = s.caller.media.Stats(l.stats)
+	if ours == 0 || len(l.stats) == ours {
+		return health.AudioSeen{}, false
+	}
+	e, c := &l.stats[0], &l.stats[ours]
+	return health.AudioSeen{
+		Packets: e.Packets, Last: e.Last, Reports: e.RTCP, Claims: e.Claims, Blocks: e.Blocks, Hears: e.Hears,
+		Sealed: s.watch.sealed, Pauses: l.s.shared.pauses(now, s.winner.ep.Name), Caller: c.Packets, CallerLast: c.LastRTP,
+	}, true
+}
+
+// pausing remembers that an endpoint was silent for a while, without a report, and then went on.
+func (s *session) pausing(now time.Time) {
+	if seen, ok := s.audioSeen(now); ok && seen.Reports == 0 {
+		s.loop.s.shared.learnPause(now, s.winner.ep.Name)
+	}
+}
+
+func (sh *shared) learnPause(now time.Time, name policy.EndpointName) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.paused[name] = now
+}
+
+func (sh *shared) pauses(now time.Time, name policy.EndpointName) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	at, ok := sh.paused[name]
+	return ok && now.Sub(at) < pausesFor
 }
 
 // cleared tells the judge about a caller who cleared soon after a queue's 200.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"nines/call"
+	"nines/health"
 	"nines/media"
 	"nines/media/sdp"
 	"nines/policy"
@@ -25,26 +26,32 @@ const (
 
 // watch is what a session knows of its endpoint's media.
 type watch struct {
-	next       time.Time
-	hushed     bool      // Hushed was said and nothing has come since
-	icmp       bool      // and that ICMP speaks for it too
-	muted      bool      // SDP tells the endpoint not to send
-	last       time.Time // its last packet
-	learn      time.Time // when it is asked whether it answers in-dialog OPTIONS; zero: known, or asked
-	lostAt     time.Time // since when somebody else is asked; zero: nobody is
-	gapFrom    time.Time // the lost endpoint's last packet
-	heard      bool      // it has sent a packet
-	told       bool      // CallTalked was said once
-	judged     bool      // health knows what its audio shows
-	toldOneWay bool
-	gapWaits   bool // the first packet of the new one has not come yet
+	next      time.Time
+	hushed    bool      // Hushed was said and nothing has come since
+	icmp      bool      // and that ICMP speaks for it too
+	muted     bool      // SDP tells the endpoint not to send
+	last      time.Time // its last packet
+	learn     time.Time // when it is asked whether it answers in-dialog OPTIONS; zero: known, or asked
+	lostAt    time.Time // since when somebody else is asked; zero: nobody is
+	gapFrom   time.Time // the lost endpoint's last packet
+	heard     bool      // it has sent a packet
+	told      bool      // CallTalked was said once
+	judged    bool      // health knows what its audio shows
+	toldQuiet bool
+	gapWaits  bool // the first packet of the new one has not come yet
+
+	bothWays bool // SDP lets both send
+	sealed   bool // with encryption: what they report can't be read
+	audio    health.Audio
+	audioAt  time.Time // when it is looked at next
+	found    health.AudioFinding
 }
 
 // watchTalk begins to watch an endpoint that has just answered.
 func (s *session) watchTalk(now time.Time) {
-	s.watch.hushed, s.watch.icmp, s.watch.last, s.watch.muted, s.watch.judged, s.watch.told, s.watch.toldOneWay = false, false, time.Time{}, false, false, false, false
-	s.watch.heard = false
-	s.watch.next = now.Add(lookEvery)
+	w := &s.watch
+	*w = watch{next: now.Add(lookEvery), lostAt: w.lostAt, gapFrom: w.gapFrom, gapWaits: w.gapWaits}
+	s.noteMuted(now)
 	if !s.machine.Plan.Rescue {
 		return
 	}
@@ -54,12 +61,12 @@ func (s *session) watchTalk(now time.Time) {
 	if st := s.loop.s.health.Load().Of(s.winner.ep.Name); st.Dead() {
 		s.feed(now, call.Condemned{On: true, Why: s.winner.named() + " is " + st.Words})
 	}
-	s.noteMuted(now)
 }
 
 // noteMuted says whether SDP lets the endpoint send: its own direction, the caller's, and the old way to hold by 0.0.0.0.
 func (s *session) noteMuted(now time.Time) {
-	if s.winner == nil || !s.machine.Plan.Rescue || s.winner.far == nil {
+	w := &s.watch
+	if s.winner == nil || s.winner.far == nil {
 		return
 	}
 	sends := false
@@ -68,6 +75,8 @@ func (s *session) noteMuted(now time.Time) {
 	if err != nil || err2 != nil {
 		return
 	}
+	w.audio, w.found = health.Audio{}, health.AudioFine
+	w.bothWays, w.sealed = bothWays(&mine, &theirs)
 	for i := range mine.Streams {
 		st := &mine.Streams[i]
 		if st.Port == 0 || !st.Direction.Sends() {
@@ -78,10 +87,23 @@ func (s *session) noteMuted(now time.Time) {
 		}
 		sends = true
 	}
-	if s.watch.muted == sends {
-		s.watch.muted = !sends
+	if w.muted == sends && s.machine.Plan.Rescue {
+		w.muted = !sends
 		s.feed(now, call.Muted{On: !sends})
 	}
+}
+
+// bothWays says whether both ends may send and hear on the first stream, and whether it is encrypted.
+func bothWays(mine, theirs *sdp.View) (both, sealed bool) {
+	if len(mine.Streams) == 0 || len(theirs.Streams) == 0 {
+		return false, false
+	}
+	both = true
+	for _, st := range []sdp.Stream{mine.Streams[0], theirs.Streams[0]} {
+		both = both && st.Port != 0 && !st.Unspecified && st.Direction == sdp.SendRecv
+		sealed = sealed || strings.Contains(st.Proto, "SAVP")
+	}
+	return both, sealed
 }
 
 // look looks at the media of a talking call and says what has changed.
@@ -114,18 +136,22 @@ func (s *session) look(now time.Time) {
 		heard, _ := s.lastOf(s.caller.media)
 		s.audible(now, last, heard)
 	}
+	s.oneWay(now)
 	if !s.machine.Plan.Rescue {
 		if w.judged {
-			w.next = time.Time{} // nothing more is to be seen
+			w.next = now.Add(audioEvery)
 		}
 		return
 	}
-	s.oneWay(now)
+	s.quiet(now)
 	gap := s.routing.mediaGap()
 	switch {
 	case last.After(w.last):
 		w.last = last
 		if w.hushed || w.muted {
+			if w.hushed && !w.icmp && w.lostAt.IsZero() {
+				s.pausing(now)
+			}
 			w.hushed, w.icmp = false, false
 			s.feed(now, call.Voiced{})
 		}

@@ -133,6 +133,7 @@ type shared struct {
 	// options says which endpoints answer in-dialog OPTIONS with 2xx: learned in their first call, kept (R20).
 	options  map[policy.EndpointName]bool
 	byeTimes map[policy.EndpointName][]time.Time // the last BYEs of each endpoint (R23)
+	paused   map[policy.EndpointName]time.Time   // when one that makes no reports was last silent for a while and then went on
 }
 
 // New binds the sockets and prepares the loops; nothing is read before Run.
@@ -149,7 +150,7 @@ func New(cfg Config, r Routing) (*Server, error) {
 	if cfg.Loops > maxLoops {
 		cfg.Loops = maxLoops
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, born: time.Now(), shared: shared{out: map[string]int{}, options: map[policy.EndpointName]bool{}, byeTimes: map[policy.EndpointName][]time.Time{}}}
+	s := &Server{cfg: cfg, log: cfg.Log, born: time.Now(), shared: shared{out: map[string]int{}, options: map[policy.EndpointName]bool{}, byeTimes: map[policy.EndpointName][]time.Time{}, paused: map[policy.EndpointName]time.Time{}}}
 	s.names = newResolver(cfg.Resolve, s.resolved)
 	compiled, err := compile(r)
 	if err != nil {

@@ -72,6 +72,7 @@ func (c *Call) Record() Record {
 func (c *Call) record() Record {
 	r := c.rec.clone()
 	r.SDP = slices.Clone(c.session.heard)
+	r.Audio = c.audio
 	if c.voice != nil {
 		r.Voice = c.voice.counted()
 	}

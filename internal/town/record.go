@@ -2,6 +2,7 @@ package town
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -85,6 +86,7 @@ type Record struct {
 	SDP          []string   // session descriptions received, in order
 	Responses    []*Message // to the INVITE of a caller, in order
 	Voice        Voice
+	Audio        netip.AddrPort // where it hears, from its answer or its offer on; its RTCP would be the port after
 }
 
 // Delay is how long the caller waited for an answer; zero if there was none.

@@ -1,6 +1,7 @@
 package town
 
 import (
+	"net"
 	"net/netip"
 
 	"nines/sip/wire"
@@ -19,18 +20,29 @@ type session struct {
 	heard    []string       // every session description of the other side
 }
 
-// openVoice opens the media socket and starts its reader.
-func (s *session) openVoice(net wire.Network, at netip.Addr, talk uint64, ssrc uint32) error {
-	conn, err := net.ListenPacket(netip.AddrPortFrom(at, 0))
-	if err != nil {
-		return err
+// openVoice opens the media socket and starts its reader. RFC 3550 §11: RTP has an even port, so that the next one is left for RTCP.
+func (s *session) openVoice(network wire.Network, at netip.Addr, talk uint64, ssrc uint32) error {
+	var odd []net.PacketConn
+	defer func() {
+		for _, conn := range odd {
+			_ = conn.Close()
+		}
+	}()
+	for {
+		conn, err := network.ListenPacket(netip.AddrPortFrom(at, 0))
+		if err != nil {
+			return err
+		}
+		if s.audio, err = addrPort(conn.LocalAddr()); err != nil {
+			_ = conn.Close()
+			return err
+		}
+		if s.audio.Port()%2 == 0 || len(odd) == 8 {
+			s.voice = newVoice(conn, talk, ssrc)
+			return nil
+		}
+		odd = append(odd, conn)
 	}
-	if s.audio, err = addrPort(conn.LocalAddr()); err != nil {
-		_ = conn.Close()
-		return err
-	}
-	s.voice = newVoice(conn, talk, ssrc)
-	return nil
 }
 
 // offer describes our side as it stands.
