@@ -62,6 +62,7 @@ type Node struct {
 	tally   *tally
 	memory  *memory
 	book    *journal.Book
+	certs   *certificates
 	since   time.Time
 
 	draining atomic.Bool
@@ -93,6 +94,7 @@ func Run(ctx context.Context, o Options) error {
 // Start reads the configuration and binds sockets and ports. A refused file yields to the last accepted copy, loudly (R2).
 func Start(o Options) (*Node, error) {
 	n := &Node{opt: o, log: o.Log, tally: newTally(), since: time.Now()}
+	n.certs = &certificates{log: o.Log, notice: n.tally.Noticed}
 	if err := n.load(); err != nil {
 		return nil, err
 	}
@@ -104,7 +106,7 @@ func Start(o Options) (*Node, error) {
 	n.relay = relay
 	n.sip, err = sip.New(sip.Config{
 		Listen: listeners(f), Advertise: f.Advertise, Network: sipNetwork(o.Network), Loops: o.Loops, Media: relay, Observer: n.tally, Log: o.Log, Seed: o.Seed,
-	}, routing(f))
+	}, n.routing(f))
 	if err != nil {
 		relay.Close()
 		return nil, err
@@ -142,6 +144,13 @@ func sipNetwork(n Network) wire.Network {
 		return nil
 	}
 	return n
+}
+
+// routing is what a file has sip do, with what stands in other files.
+func (n *Node) routing(f *configs.File) sip.Routing {
+	r := routing(f)
+	r.TLS = n.certs.load(f.TLS)
+	return r
 }
 
 func (n *Node) openConsole() {
@@ -244,6 +253,7 @@ func (n *Node) Run(ctx context.Context) error {
 	wg.Go(func() { failed <- n.sip.Run(rooms) })   // ends with rooms
 	wg.Go(func() { failed <- n.relay.Run(rooms) }) // ends with rooms
 	wg.Go(func() { n.memory.run(rooms) })          // ends with rooms
+	wg.Go(func() { n.certs.run(rooms) })           // ends with rooms
 	if n.console != nil {
 		wg.Go(func() { n.console.Run(rooms) }) // ends with rooms
 	}
@@ -313,7 +323,7 @@ func (n *Node) Reload(context.Context) (console.ReloadResult, error) {
 		return console.ReloadResult{Problems: n.problems}, nil
 	}
 	restart := f.RestartOnly(n.file)
-	if err := n.sip.Swap(routing(f)); err != nil {
+	if err := n.sip.Swap(n.routing(f)); err != nil {
 		n.accepted, n.problems = false, []string{err.Error()}
 		return console.ReloadResult{Problems: n.problems}, nil
 	}

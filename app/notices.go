@@ -71,7 +71,7 @@ func stands(k health.NoticeKind) time.Duration {
 	switch k {
 	case health.HoldSet, health.Released, health.SelfSuspected, health.SelfTrusted:
 		return 0
-	case health.HoldEnds:
+	case health.HoldEnds, health.Certificate:
 		return warnedFor
 	case health.EvidenceVoid:
 		return voidFor

@@ -25,6 +25,7 @@ func routing(f *configs.File) sip.Routing {
 				Name: policy.EndpointName(e.Name), Partner: e.Partner, Calls: e.Calls, Reserve: e.Reserve, Follow3xx: e.Follow3xx,
 			},
 			URI: e.URI.Raw, Addresses: e.Addresses, MediaFrom: e.MediaFrom, Symmetric: e.Symmetric, Queue: e.Answers == configs.Queue,
+			RequireTLS: e.RequireTLS,
 		})
 	}
 	for _, rt := range f.Routes {
@@ -153,7 +154,7 @@ func failBack(b configs.FailBack) health.FailBack {
 	return health.Auto
 }
 
-// listeners are the sockets that this version opens; those it does not are in what `nines check` says.
+// listeners are the sockets that a node opens.
 func listeners(f *configs.File) []wire.Listen {
 	var out []wire.Listen
 	for _, l := range f.Listeners() {
@@ -163,6 +164,7 @@ func listeners(f *configs.File) []wire.Listen {
 		case configs.TCP:
 			out = append(out, wire.Listen{Proto: wire.TCP, Addr: l.Addr})
 		case configs.TLSOverTCP:
+			out = append(out, wire.Listen{Proto: wire.TLS, Addr: l.Addr})
 		}
 	}
 	return out

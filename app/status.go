@@ -31,7 +31,7 @@ func (n *Node) Status() console.Status {
 		SIP: console.SIPStatus{
 			Received: c.Wire.Received, Sent: c.Wire.Sent, Salvaged: c.Malformed, Retransmissions: c.Resent, Repeats: c.Repeats, Connections: int(c.Wire.StreamsOpen),
 			Dropped: map[string]uint64{
-				"garbage": c.Garbage + c.Wire.Garbage, "unknown_source": c.Unknown + c.Wire.NotAccepted, "too_large": c.Wire.TooLarge,
+				"garbage": c.Garbage + c.Wire.Garbage, "unknown_source": c.Unknown + c.Wire.NotAccepted, "too_large": c.Wire.TooLarge, "handshake": c.Wire.Handshakes,
 				"stray": c.Stray, "queue_full": c.Overflow,
 			},
 		},
@@ -40,6 +40,7 @@ func (n *Node) Status() console.Status {
 		st.FastPathReason = "this version relays in userspace only"
 		st.Notices = append(st.Notices, "media.fast_path: require cannot be met: this version relays in userspace only; calls are not affected")
 	}
+	st.TLS = n.certs.status(now)
 	if err := n.Ready(); err != nil {
 		st.Ready, st.NotReady = false, err.Error()
 	}

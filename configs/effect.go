@@ -12,15 +12,10 @@ var withoutEffect = []struct {
 	in   func(text string) bool
 	what string
 }{
-	{"listen", startsWith("tls://"), "this version does not listen on TLS; the socket stays closed"},
-	{"listen[*]", startsWith("tls://"), "this version does not listen on TLS; the socket stays closed"},
 	{"listen.*", nil, "named sides are read, but this version takes their sockets as one side; it uses the common advertise and media.address"},
-	{"tls", nil, "this version does not speak TLS; certificates are only checked"},
 	{"media.fast_path", is("require"), "this version relays media in userspace only"},
 	{"trunks.*.via", nil, "this version has one side"},
 	{"endpoints.*.via", nil, "this version has one side"},
-	{"endpoints.*.require_tls", isOn, "this version does not speak TLS"},
-	{"endpoints.*.uri", asksTLS, "this version does not speak TLS; the endpoint can't be asked as written"},
 	{"routes[*].hearing", isNot("nothing"), "this version plays nothing: a caller hears nothing during a rescue"},
 	{"routes[*].otherwise", nil, "this version refuses a routine call that no endpoint takes"},
 	{"routes[*].shed", nil, "this version never sheds"},
@@ -32,23 +27,6 @@ func is(word string) func(string) bool { return func(text string) bool { return 
 
 func isNot(word string) func(string) bool {
 	return func(text string) bool { return text != word }
-}
-
-func startsWith(prefix string) func(string) bool {
-	return func(text string) bool { return strings.HasPrefix(strings.ToLower(text), prefix) }
-}
-
-func isOn(text string) bool {
-	switch strings.ToLower(text) {
-	case "true", "on", "yes":
-		return true
-	}
-	return false
-}
-
-func asksTLS(text string) bool {
-	u, err := parseURI(text)
-	return err == nil && u.Transport == TLSOverTCP
 }
 
 // withoutEffect says which written keys do nothing yet.

@@ -21,9 +21,6 @@ func noticesOf(t *testing.T, text string) []string {
 
 func TestAKeyThatDoesNothingYetIsSaid(t *testing.T) {
 	want := []string{
-		"nines.yaml:3: notice: listen[3]: does nothing yet; this version does not listen on TLS; the socket stays closed",
-		"nines.yaml:6: notice: tls: does nothing yet; this version does not speak TLS; certificates are only checked",
-		"nines.yaml:18: notice: endpoints.warwickshire.uri: does nothing yet; this version does not speak TLS; the endpoint can't be asked as written",
 		"nines.yaml:42: notice: routes[2].otherwise: does nothing yet; this version refuses a routine call that no endpoint takes",
 		"nines.yaml:43: notice: routes[2].shed: does nothing yet; this version never sheds",
 		"nines.yaml:44: notice: announcements: does nothing yet; this version plays nothing",

@@ -1005,14 +1005,14 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			name:  "a missing certificate",
 			spoil: []string{"media:", "tls: { certificate: tls.pem, key: tls.key }\nmedia:"},
 			want: []string{
-				"nines.yaml:2: warning: tls.certificate: TLS stays closed: file does not exist; put the file there",
+				"nines.yaml:2: warning: tls.certificate: nobody can connect by TLS: file does not exist; put the file there",
 			},
 		},
 		{
 			name:  "missing client certificates",
 			spoil: []string{"media:", "tls: { client_ca: partners.pem }\nmedia:"},
 			want: []string{
-				"nines.yaml:2: warning: tls.client_ca: callers' certificates are not checked: file does not exist; put the file there",
+				"nines.yaml:2: warning: tls.client_ca: partners' certificates are not checked: file does not exist; put the file there",
 			},
 		},
 		{
@@ -1026,7 +1026,7 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			name:  "a TLS listener without certificate",
 			spoil: []string{"[udp://0.0.0.0:5060]", "[udp://0.0.0.0:5060, tls://0.0.0.0]"},
 			want: []string{
-				"nines.yaml:1: warning: listen[1]: TLS stays closed: there is no certificate; write tls: { certificate: tls.pem, key: tls.key }",
+				"nines.yaml:1: warning: listen[1]: nobody can connect by TLS: there is no certificate; write tls: { certificate: tls.pem, key: tls.key }",
 			},
 		},
 		{

@@ -40,7 +40,7 @@ func (o *outside) certificate() {
 				if len(o.f.Sides) > 0 {
 					path = "listen"
 				}
-				o.doubtful(path, "TLS stays closed: there is no certificate", "write tls: { certificate: tls.pem, key: tls.key }")
+				o.doubtful(path, "nobody can connect by TLS: there is no certificate", "write tls: { certificate: tls.pem, key: tls.key }")
 				return
 			}
 		}
@@ -51,17 +51,17 @@ func (o *outside) certificate() {
 	}
 	certificate, err := o.load(t.Certificate)
 	if err != nil {
-		o.doubtful("tls.certificate", "TLS stays closed: "+err.Error(), "put the file there")
+		o.doubtful("tls.certificate", "nobody can connect by TLS: "+err.Error(), "put the file there")
 		return
 	}
 	key, err := o.load(t.Key)
 	if err != nil {
-		o.doubtful("tls.key", "TLS stays closed: "+err.Error(), "put the file there")
+		o.doubtful("tls.key", "nobody can connect by TLS: "+err.Error(), "put the file there")
 		return
 	}
 	pair, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
-		o.doubtful("tls.certificate", "TLS stays closed: "+err.Error(), "use a certificate and its key in PEM")
+		o.doubtful("tls.certificate", "nobody can connect by TLS: "+err.Error(), "use a certificate and its key in PEM")
 		return
 	}
 	leaf := pair.Leaf
@@ -82,11 +82,11 @@ func (o *outside) clientCA() {
 	}
 	pem, err := o.load(o.f.TLS.ClientCA)
 	if err != nil {
-		o.doubtful("tls.client_ca", "callers' certificates are not checked: "+err.Error(), "put the file there")
+		o.doubtful("tls.client_ca", "partners' certificates are not checked: "+err.Error(), "put the file there")
 		return
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		o.doubtful("tls.client_ca", "callers' certificates are not checked: there is none in the file", "use certificates in PEM")
+		o.doubtful("tls.client_ca", "partners' certificates are not checked: there is none in the file", "use certificates in PEM")
 	}
 }
 

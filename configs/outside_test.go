@@ -67,17 +67,17 @@ func TestABadFileDisablesThatPartOnly(t *testing.T) {
 		{
 			"a key of another certificate", "tls: { certificate: c, key: k }\n",
 			map[string][]byte{"c": cert, "k": key},
-			[]string{"nines.yaml:1: warning: tls.certificate: TLS stays closed: tls: private key does not match public key; use a certificate and its key in PEM"},
+			[]string{"nines.yaml:1: warning: tls.certificate: nobody can connect by TLS: tls: private key does not match public key; use a certificate and its key in PEM"},
 		},
 		{
 			"a missing key", "tls: { certificate: c, key: k }\n",
 			map[string][]byte{"c": cert},
-			[]string{"nines.yaml:1: warning: tls.key: TLS stays closed: file does not exist; put the file there"},
+			[]string{"nines.yaml:1: warning: tls.key: nobody can connect by TLS: file does not exist; put the file there"},
 		},
 		{
 			"client certificates that are none", "tls: { client_ca: c }\n",
 			map[string][]byte{"c": []byte("hello")},
-			[]string{"nines.yaml:1: warning: tls.client_ca: callers' certificates are not checked: there is none in the file; use certificates in PEM"},
+			[]string{"nines.yaml:1: warning: tls.client_ca: partners' certificates are not checked: there is none in the file; use certificates in PEM"},
 		},
 		{"announcements that are WAV", "announcements: { ours: { files: [a, b] } }\n", map[string][]byte{"a": wav, "b": wav}, nil},
 		{

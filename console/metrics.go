@@ -54,10 +54,11 @@ var (
 	ProbeRTT       = gauge("nines_health_probe_rtt_seconds", "Round trip of the last probe that was answered.", endpointLabel)
 	SIPMessages    = counter("nines_sip_messages_total", "SIP messages.", Label{"direction", "in, out"})
 	SIPRepeats     = counter("nines_sip_retransmissions_total", "SIP messages that went or came again.", Label{"direction", "in, out"})
-	SIPDropped     = counter("nines_sip_dropped_total", "Datagrams and messages that were not answered, by reason.", Label{"reason", "garbage, unknown_source, too_large, stray, queue_full"})
+	SIPDropped     = counter("nines_sip_dropped_total", "Datagrams and messages that were not answered, by reason.", Label{"reason", "garbage, unknown_source, too_large, handshake, stray, queue_full"})
 	SIPSalvaged    = counter("nines_sip_salvaged_total", "Broken SIP messages that were understood all the same.")
 	SIPTxns        = gauge("nines_sip_transactions", "Transactions that live now.")
 	SIPConnections = gauge("nines_sip_connections", "TCP and TLS connections that are open now.")
+	TLSExpires     = gauge("nines_tls_certificate_expires_timestamp_seconds", "When our TLS certificate ends, in Unix time. Not shown without one.")
 	LoopPanics     = counter("nines_loop_panics_total", "Calls that were ended by a fault of ours.")
 
 	Streams      = gauge("nines_rtp_streams", "Media streams that are relayed now.")
@@ -163,6 +164,9 @@ func (s Scrape) Status(st Status) {
 	s.Set(SIPMessages, float64(st.SIP.Received), "in")
 	s.Set(SIPMessages, float64(st.SIP.Sent), "out")
 	s.Set(SIPConnections, float64(st.SIP.Connections))
+	if st.TLS != nil && st.TLS.Usable {
+		s.Set(TLSExpires, float64(st.TLS.Expires.Unix()))
+	}
 	s.Set(SIPSalvaged, float64(st.SIP.Salvaged))
 	s.Set(SIPTxns, float64(st.SIP.Transactions))
 	s.Set(SIPRepeats, float64(st.SIP.Repeats), "in")

@@ -190,6 +190,7 @@ func exampleStatus() Status {
 		Name: "west-mercia", Version: Version{Version: "v0.1.0", Go: "go1.26.0"},
 		Since: now.Add(-3 * time.Hour), UptimeSeconds: 3 * 3600, Ready: true, FastPath: "userspace",
 		Listen: []string{"udp://192.0.2.10:5060"},
+		TLS:    &TLSStatus{Usable: true, Subject: "nines.example", Expires: now.Add(90 * 24 * time.Hour), Partners: true},
 		Endpoints: []EndpointStatus{
 			{
 				Name: "control-room", URI: "sip:10.0.0.10:5060", Verdict: "down", Since: now.Add(-12 * time.Second), Limit: 60,

@@ -14,6 +14,7 @@ type Status struct {
 	FastPath       string           `json:"fast_path"`           // kernel or userspace: where packets are relayed (R31)
 	FastPathReason string           `json:"fast_path_reason,omitempty"`
 	Listen         []string         `json:"listen"` // where calls are taken, as bound
+	TLS            *TLSStatus       `json:"tls,omitempty"`
 	Endpoints      []EndpointStatus `json:"endpoints"`
 	Trunks         []TrunkStatus    `json:"trunks"`
 	Routes         []RouteStatus    `json:"routes"`
@@ -30,6 +31,15 @@ type Status struct {
 type Version struct {
 	Version string `json:"version"`
 	Go      string `json:"go"`
+}
+
+// TLSStatus is what TLS runs with.
+type TLSStatus struct {
+	Usable   bool      `json:"usable"` // there is a certificate
+	Subject  string    `json:"subject,omitempty"`
+	Expires  time.Time `json:"expires,omitzero"`
+	Expired  bool      `json:"expired"`
+	Partners bool      `json:"partners"` // partners that connect must show a certificate
 }
 
 // EndpointStatus is what is believed about one endpoint, and why (R16).

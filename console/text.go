@@ -54,6 +54,9 @@ func (s *Status) WriteText(w io.Writer, now time.Time) error {
 		fmt.Fprintf(t, "  media\t%d streams, %d packets, %d lost on the way to us%s\n", s.Media.Streams, s.Media.Packets, s.Media.Lost, dropped(s.Media.Dropped))
 		fmt.Fprintf(t, "  file\t%s, loaded %s\n", s.Config.Path, clock(s.Config.Loaded))
 		fmt.Fprintf(t, "  listens\t%s\n", strings.Join(s.Listen, ", "))
+		if s.TLS != nil {
+			fmt.Fprintf(t, "  tls\t%s\n", s.TLS.words())
+		}
 	})
 	return p.err
 }
@@ -293,4 +296,14 @@ func (p *printer) table(fill func(io.Writer)) {
 	t := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
 	fill(t)
 	p.err = t.Flush()
+}
+
+func (t *TLSStatus) words() string {
+	switch {
+	case !t.Usable:
+		return "NO CERTIFICATE: nobody can connect by TLS"
+	case t.Expired:
+		return t.Subject + ", EXPIRED on " + t.Expires.Format(time.DateOnly)
+	}
+	return t.Subject + ", until " + t.Expires.Format(time.DateOnly)
 }

@@ -30,6 +30,7 @@ west-mercia  takes calls  (nines v0.1.0, up 3h, media in userspace)
   media    8 streams, 1000000 packets, 2 lost on the way to us, none dropped
   file     /etc/nines/nines.yaml, loaded 2026-11-23 11:02:15
   listens  udp://192.0.2.10:5060
+  tls      nines.example, until 2027-02-21
 `
 	status := exampleStatus()
 	expectText(t, want, func(b *strings.Builder) error { return status.WriteText(b, exampleNow()) })

@@ -23,6 +23,7 @@ const (
 	NumberFails       NoticeKind = "fails for a number"  // and answers the others
 	NumberAnswers     NoticeKind = "answers that number" // again
 	AudioMissing      NoticeKind = "audio missing"       // a call without the endpoint's audio
+	Certificate       NoticeKind = "certificate"         // our TLS certificate ends soon, or has ended
 	PerhapsNotReached NoticeKind = "perhaps not reached" // callers clear soon after a queue's answer
 )
 

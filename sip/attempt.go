@@ -2,7 +2,6 @@ package sip
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +21,8 @@ type attempt struct {
 	party
 	s     *session
 	id    call.AttemptID
+	hops  []hop // what is left to try
+	plain bool  // by TCP, where the endpoint's URI asks for TLS
 	ask   call.Ask
 	asked time.Time
 
@@ -98,24 +99,8 @@ func (at *attempt) begin(now time.Time) {
 	at.asked = now
 	s.log.Info().Str("endpoint", string(a.Endpoint)).Int("attempt", int(a.Attempt)).Str("why", a.Why).Msg("asking")
 	at.record(now, Record{Kind: CallAsked, What: a.Target, Why: a.Why})
-	proto, target, ok := at.target()
-	if !ok {
-		at.fail(now, call.NoAddress, 0)
-		return
-	}
-	if !proto.Stream() {
-		flow, ok := s.loop.s.stack.UDPFlow(target)
-		if !ok {
-			at.fail(now, call.NoAddress, 0)
-			return
-		}
-		at.send(now, flow)
-		return
-	}
-	l := s.loop
-	l.s.stack.Connect(proto, netip.Addr{}, target, connectLimit, func(f wire.Flow, err error) {
-		l.post(func(now time.Time) { at.connected(now, f, err) })
-	})
+	at.hops = at.ways()
+	at.try(now, call.NoAddress)
 }
 
 // takeSlot asks for one of the endpoint's slots (R7).
@@ -155,47 +140,11 @@ func (s *session) ticket(name policy.EndpointName) policy.Ticket {
 	return 0
 }
 
-// target is where the INVITE goes: a followed contact, or the endpoint's first address. A contact whose host is a name goes to the endpoint, which
-// knows it.
-func (at *attempt) target() (wire.Proto, netip.AddrPort, bool) {
-	if at.ask.Target != "" {
-		if u, ok := wire.ParseURI(at.ask.Target); ok {
-			if a, err := netip.ParseAddr(u.Host); err == nil {
-				proto := u.Transport()
-				if proto == 0 {
-					proto = wire.UDP
-				}
-				return proto, netip.AddrPortFrom(a, portOr(u.Port, 5060)), true
-			}
-		}
-	}
-	ts := at.s.loop.s.names.targets(at.ep)
-	if len(ts) == 0 {
-		return 0, netip.AddrPort{}, false
-	}
-	return at.ep.proto, ts[0], true
-}
-
 func portOr(p, otherwise uint16) uint16 {
 	if p == 0 {
 		return otherwise
 	}
 	return p
-}
-
-// connected is the end of a dial.
-func (at *attempt) connected(now time.Time, f wire.Flow, err error) {
-	defer at.s.loop.touch(at.s)
-	switch {
-	case at.stopped || at.s.over:
-		at.final = true
-		at.release()
-	case err != nil:
-		at.s.log.Info().Str("endpoint", string(at.ep.Name)).AnErr("error", err).Msg("no connection")
-		at.fail(now, call.Transport, 0)
-	default:
-		at.send(now, f)
-	}
 }
 
 // send writes the INVITE.
@@ -254,26 +203,26 @@ func (at *attempt) requestURI() (uri string, routes []string) {
 		return at.ask.Target, nil
 	}
 	if at.ep.uri.User != "" {
-		return at.ep.URI, nil
+		return at.epURI(), nil
 	}
 	number := at.s.match.Number
 	u, _ := wire.ParseURI(m.URI)
 	switch isURN := strings.HasPrefix(number, "urn:"); {
 	case u.Scheme == "urn":
-		return string(appendEscaped(nil, m.URI, uriUnescaped)), []string{"<" + withLR(at.ep.URI) + ">"}
+		return string(appendEscaped(nil, m.URI, uriUnescaped)), []string{"<" + withLR(at.epURI()) + ">"}
 	case u.User != "" && only(u.User, userUnescaped+";?/%") && (isURN || policy.Number(m.URI) == number): // as the caller wrote it; where a URN stood in another header, too
 		return at.at(u.User), nil
 	case isURN:
-		return string(appendEscaped(nil, number, uriUnescaped)), []string{"<" + withLR(at.ep.URI) + ">"}
+		return string(appendEscaped(nil, number, uriUnescaped)), []string{"<" + withLR(at.epURI()) + ">"}
 	case number == "":
-		return at.ep.URI, nil
+		return at.epURI(), nil
 	}
 	return at.at(string(appendEscaped(nil, number, userUnescaped))), nil
 }
 
 // at is a user at the endpoint's host.
 func (at *attempt) at(user string) string {
-	scheme, rest, _ := strings.Cut(at.ep.URI, ":")
+	scheme, rest, _ := strings.Cut(at.epURI(), ":")
 	return scheme + ":" + user + "@" + rest
 }
 
@@ -691,7 +640,7 @@ func (at *attempt) cancel(now time.Time, reasons ...string) {
 		return
 	}
 	// Its connection broke: its telephones would ring on.
-	l.s.stack.Connect(at.flow.Proto, netip.Addr{}, at.flow.Remote, lastWord, func(f wire.Flow, err error) {
+	l.s.stack.ConnectTo(l.s.back(&at.party, at.flow.Proto, at.flow.Remote, lastWord), func(f wire.Flow, err error) {
 		l.post(func(now time.Time) {
 			if err == nil && l.move(at.key, f) {
 				at.flow, at.dead = f, false

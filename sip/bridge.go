@@ -830,6 +830,9 @@ func (l *loop) nextHop(p *party, line leg.Line) wire.Flow {
 	}
 	to, proto, ok := hopOf(p, line)
 	if !ok {
+		if p.dead && l.s.listens(f) { // it had called us: we can't call the port that it left from
+			return wire.Flow{Proto: f.Proto, Remote: netip.AddrPortFrom(f.Remote.Addr(), defaultPort(f.Proto))}
+		}
 		return f
 	}
 	switch {
@@ -868,10 +871,10 @@ func hopOf(p *party, line leg.Line) (netip.AddrPort, wire.Proto, bool) {
 	if proto == 0 {
 		proto = p.flow.Proto
 	}
-	if err != nil || proto == wire.TLS {
+	if err != nil {
 		return netip.AddrPort{}, 0, false
 	}
-	return netip.AddrPortFrom(a.Unmap(), portOr(u.Port, 5060)), proto, true
+	return netip.AddrPortFrom(a.Unmap(), portOr(u.Port, defaultPort(proto))), proto, true
 }
 
 // reached is what happens once there is a flow to where a request goes, or none to be had.
@@ -893,7 +896,7 @@ func (s *session) reach(now time.Time, p *party, line leg.Line, then reached) {
 	if p.dead && line.Method == "BYE" {
 		limit = lastWord
 	}
-	l.s.stack.Connect(f.Proto, netip.Addr{}, f.Remote, limit, func(f wire.Flow, err error) {
+	l.s.stack.ConnectTo(l.s.back(p, f.Proto, f.Remote, limit), func(f wire.Flow, err error) {
 		l.post(func(now time.Time) {
 			switch {
 			case err == nil:
@@ -918,7 +921,7 @@ func (s *session) reach(now time.Time, p *party, line leg.Line, then reached) {
 // answers notes where the responses to a request of p go.
 func (p *party) answers(m *wire.Message, f wire.Flow) {
 	p.reply, p.lost = replyFlow(m, f), false
-	p.back = netip.AddrPortFrom(f.Remote.Addr(), portOr(m.Via.Port, 5060))
+	p.back = netip.AddrPortFrom(f.Remote.Addr(), portOr(m.Via.Port, defaultPort(f.Proto)))
 }
 
 // broke notes that a connection has ended. A caller who waits for an answer is called back at once.
@@ -944,7 +947,7 @@ func (s *session) callBack(p *party) {
 	}
 	p.dials = true
 	l := s.loop
-	l.s.stack.Connect(p.reply.Proto, netip.Addr{}, p.back, connectLimit, func(f wire.Flow, err error) {
+	l.s.stack.ConnectTo(l.s.back(p, p.reply.Proto, p.back, connectLimit), func(f wire.Flow, err error) {
 		l.post(func(now time.Time) {
 			p.dials = false
 			if err != nil {

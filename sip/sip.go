@@ -13,6 +13,7 @@ package sip
 import (
 	"context"
 	crand "crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -48,6 +49,8 @@ type Endpoint struct {
 	MediaFrom []netip.Prefix // networks its media may come from beside the negotiated address
 	Symmetric bool
 	Queue     bool // answers: queue: its 200 connects, but a person may not be there
+	// RequireTLS keeps an emergency call from being retried over TCP when TLS fails (R12).
+	RequireTLS bool
 }
 
 // Routing is what a reload swaps. It is never changed after it was given to [Server.Swap].
@@ -57,6 +60,7 @@ type Routing struct {
 	Endpoints       []Endpoint
 	Routes          []policy.Route
 	Health          health.Config
+	TLS             TLS
 	AnswerEmergency bool          // unknown_sources: answer_emergency
 	MediaGap        time.Duration // so long without a packet and an endpoint's media has stopped (R20); 0 means 2 s
 }
@@ -113,6 +117,7 @@ type Server struct {
 	shared  shared
 	count   counters
 	names   *resolver
+	said    sayings
 	listen  []wire.Listen // our concrete sockets
 
 	draining     atomic.Bool
@@ -152,7 +157,7 @@ func New(cfg Config, r Routing) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, born: time.Now(), shared: shared{out: map[string]int{}, options: map[policy.EndpointName]bool{}, byeTimes: map[policy.EndpointName][]time.Time{}, paused: map[policy.EndpointName]time.Time{}}}
 	s.names = newResolver(cfg.Resolve, s.resolved)
-	compiled, err := compile(r)
+	compiled, err := s.compile(r)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +171,10 @@ func New(cfg Config, r Routing) (*Server, error) {
 		s.loops = append(s.loops, newLoop(s, n, s.seed(uint64(n))))
 	}
 	s.loops[0].watch(now, compiled)
-	stack, err := wire.Open(wire.Config{Listen: cfg.Listen, Network: cfg.Network, Accept: s.accept}, s)
+	stack, err := wire.Open(wire.Config{
+		Listen: cfg.Listen, Network: cfg.Network, Accept: s.accept,
+		TLS: wire.ServerTLS{Config: s.serverTLS, Name: s.peerName, Failed: s.handshakeFailed},
+	}, s)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +216,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Swap takes a new routing for new calls. Calls in progress keep the plan they have; verdicts and holds survive (R3).
 func (s *Server) Swap(r Routing) error {
-	compiled, err := compile(r)
+	compiled, err := s.compile(r)
 	if err != nil {
 		return err
 	}
@@ -343,21 +351,25 @@ func (s *Server) resolved() {
 	if r == nil {
 		return
 	}
-	set := &hostSet{hosts: map[netip.Addr]bool{}}
+	set := &hostSet{hosts: map[netip.Addr]bool{}, partners: map[netip.Addr]bool{}}
 	for i := range r.Trunks {
 		set.nets = append(set.nets, r.Trunks[i].From...)
 	}
 	for i := range r.Endpoints {
 		for _, a := range s.names.targets(r.byName[r.Endpoints[i].Name]) {
 			set.hosts[a.Addr().Unmap()] = true
+			if r.Endpoints[i].Partner {
+				set.partners[a.Addr().Unmap()] = true
+			}
 		}
 	}
 	s.known.Store(set)
 }
 
 type hostSet struct {
-	nets  []netip.Prefix
-	hosts map[netip.Addr]bool
+	nets     []netip.Prefix
+	hosts    map[netip.Addr]bool
+	partners map[netip.Addr]bool // of the hosts
 }
 
 func (h *hostSet) has(a netip.Addr) bool {
@@ -377,6 +389,7 @@ type routing struct {
 	Routing
 	policy *policy.Policy
 	byName map[policy.EndpointName]*endpoint
+	tls    tlsConfigs
 }
 
 // endpoint is an Endpoint with its URI taken apart.
@@ -386,10 +399,11 @@ type endpoint struct {
 	proto wire.Proto
 	host  string
 	port  uint16
+	tls   *tls.Config // to its host
 }
 
-func compile(r Routing) (*routing, error) {
-	c := &routing{Routing: r, byName: make(map[policy.EndpointName]*endpoint, len(r.Endpoints))}
+func (s *Server) compile(r Routing) (*routing, error) {
+	c := &routing{Routing: r, byName: make(map[policy.EndpointName]*endpoint, len(r.Endpoints)), tls: s.compileTLS(r.TLS)}
 	pc := policy.Config{Endpoints: policyEndpoints(r.Endpoints), Routes: r.Routes}
 	for _, t := range r.Trunks {
 		pc.Trunks = append(pc.Trunks, t.Trunk)
@@ -409,6 +423,7 @@ func compile(r Routing) (*routing, error) {
 				ep.port = 5061
 			}
 		}
+		ep.tls = s.clientTLS(r.TLS, ep.host)
 		c.byName[e.Name] = ep
 	}
 	c.policy = policy.New(pc)

@@ -3,6 +3,7 @@ package sip_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -23,6 +24,8 @@ type lines struct {
 	ln   net.Listener
 	in   chan parcel
 
+	server, client *tls.Config // of one that speaks TLS
+
 	mu    sync.Mutex
 	conns map[string]net.Conn
 	order []net.Conn
@@ -42,6 +45,14 @@ func newLines(t *testing.T, h *town.Host, addr netip.AddrPort) *lines {
 	return l
 }
 
+// newTLSLines is newLines with TLS on every connection.
+func newTLSLines(t *testing.T, h *town.Host, addr netip.AddrPort, server, client *tls.Config) *lines {
+	t.Helper()
+	l := &lines{host: h, addr: addr, in: make(chan parcel, 1000), conns: map[string]net.Conn{}, server: server, client: client}
+	l.listen(t)
+	return l
+}
+
 func (l *lines) listen(t *testing.T) {
 	ln, err := l.host.Listen(l.addr)
 	if err != nil {
@@ -54,16 +65,20 @@ func (l *lines) listen(t *testing.T) {
 			if err != nil {
 				return
 			}
-			l.adopt(c)
+			if l.server != nil {
+				l.adopt(c, tls.Server(c, l.server))
+			} else {
+				l.adopt(c, c)
+			}
 		}
 	})
 }
 
-func (l *lines) adopt(c net.Conn) {
+func (l *lines) adopt(raw, c net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conns[c.RemoteAddr().String()] = c
-	l.order = append(l.order, c)
+	l.order = append(l.order, raw)
 	l.wg.Go(func() { l.read(c) })
 }
 
@@ -120,7 +135,16 @@ func (l *lines) WriteTo(b []byte, to net.Addr) (int, error) {
 		if c, err = l.host.Dial(context.Background(), netip.Addr{}, netip.MustParseAddrPort(to.String())); err != nil {
 			return 0, err
 		}
-		l.adopt(c)
+		raw := c
+		if l.client != nil {
+			secured := tls.Client(raw, l.client)
+			if err := secured.Handshake(); err != nil { // before anybody reads: a mutex that two wait for stops the bubble's clock
+				_ = raw.Close()
+				return 0, err
+			}
+			c = secured
+		}
+		l.adopt(raw, c)
 	}
 	return c.Write(b)
 }

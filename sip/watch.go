@@ -168,7 +168,7 @@ func (p *probe) begin(now time.Time) {
 	}
 	p.addr = ts[0]
 	if ep.proto.Stream() {
-		l.s.stack.Connect(ep.proto, netip.Addr{}, p.addr, connectLimit, func(f wire.Flow, err error) {
+		l.s.stack.ConnectTo(ep.to(ep.proto, p.addr), func(f wire.Flow, err error) {
 			l.post(func(now time.Time) {
 				if err != nil {
 					p.result(now, health.Unreachable, 0)

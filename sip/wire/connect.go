@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -13,46 +14,59 @@ import (
 type dialKey struct {
 	peer
 	local netip.Addr
+	name  string // that the certificate must show
 }
 
 // dial is a connection in the making and those who wait for it.
 type dial struct {
 	key     dialKey
+	cfg     *tls.Config
 	waiters map[*waiter]struct{}
 	cancel  context.CancelFunc
 }
 
 // waiter is one call of Connect.
 type waiter struct {
-	done  func(Flow, error)
-	limit *time.Timer
+	done      func(Flow, error)
+	limit     *time.Timer
+	handshake time.Duration
 }
 
-// Connect finds or makes a connection to remote. A live one is used again, one that is being dialled is shared, each caller with its own limit.
-// The zero local lets the routing table choose; limit 0 means 10 s. done is called once, from another goroutine, and not after the connection was
-// reported Closed.
+// Connect is [Stack.ConnectTo] for a peer that needs no certificate.
 func (s *Stack) Connect(proto Proto, local netip.Addr, remote netip.AddrPort, limit time.Duration, done func(Flow, error)) {
-	if limit <= 0 {
-		limit = 10 * time.Second
+	s.ConnectTo(Target{Proto: proto, Local: local, Remote: remote, Limit: limit}, done)
+}
+
+// ConnectTo finds or makes a connection. A live one is used again, one that is being dialled is shared, each caller with its own limit. done is
+// called once, from another goroutine, and not after the connection was reported Closed.
+func (s *Stack) ConnectTo(to Target, done func(Flow, error)) {
+	if to.Limit <= 0 {
+		to.Limit = 10 * time.Second
 	}
-	if !local.IsValid() && proto == TCP {
-		local = s.departure(remote.Addr().Unmap())
+	if to.Handshake <= 0 {
+		to.Handshake = to.Limit
 	}
-	key := dialKey{peer{proto, netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())}, local.Unmap()}
+	if !to.Local.IsValid() && to.Proto.Stream() {
+		to.Local = s.departure(to.Proto, to.Remote.Addr().Unmap())
+	}
+	key := to.key()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
 		go done(Flow{}, net.ErrClosed)
 		return
-	case proto != TCP:
-		s.wg.Go(func() { done(Flow{}, fmt.Errorf("connect %s %s: %w", proto, remote, errors.ErrUnsupported)) })
+	case !to.Proto.Stream():
+		s.wg.Go(func() { done(Flow{}, fmt.Errorf("connect %s %s: %w", to.Proto, to.Remote, errors.ErrUnsupported)) })
+		return
+	case to.Proto == TLS && to.TLS == nil:
+		s.wg.Go(func() { done(Flow{}, fmt.Errorf("connect %s %s: %w", to.Proto, to.Remote, ErrNoTLS)) })
 		return
 	}
 	if st := s.live(key); st != nil {
 		s.wg.Go(func() {
 			if !st.tell(done) { // it ended this moment
-				s.Connect(proto, local, remote, limit, done)
+				s.ConnectTo(to, done)
 			}
 		})
 		return
@@ -60,19 +74,36 @@ func (s *Stack) Connect(proto Proto, local netip.Addr, remote netip.AddrPort, li
 	d := s.dials[key]
 	if d == nil {
 		ctx, cancel := context.WithCancel(s.ctx)
-		d = &dial{key: key, waiters: make(map[*waiter]struct{}), cancel: cancel}
+		d = &dial{key: key, cfg: to.TLS, waiters: make(map[*waiter]struct{}), cancel: cancel}
 		s.dials[key] = d
 		s.wg.Go(func() { s.dial(ctx, d) }) // ended by cancel, or by the end of the connection
 	}
-	w := &waiter{done: done}
+	w := &waiter{done: done, handshake: to.Handshake}
 	d.waiters[w] = struct{}{}
-	w.limit = time.AfterFunc(limit, func() { s.giveUp(d, w) })
+	w.limit = time.AfterFunc(to.Limit, func() { s.giveUp(d, w) })
+}
+
+func (t *Target) key() dialKey {
+	return dialKey{peer{t.Proto, netip.AddrPortFrom(t.Remote.Addr().Unmap(), t.Remote.Port())}, t.Local.Unmap(), t.name()}
+}
+
+// Live finds a connection that is there already; it makes none.
+func (s *Stack) Live(to Target) (Flow, bool) {
+	if !to.Local.IsValid() {
+		to.Local = s.departure(to.Proto, to.Remote.Addr().Unmap())
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if st := s.live(to.key()); st != nil {
+		return st.flow, true
+	}
+	return Flow{}, false
 }
 
 // live finds a connection to use again.
 func (s *Stack) live(key dialKey) *stream {
 	for _, st := range s.peers[key.peer] {
-		if (!key.local.IsValid() || key.local == st.flow.Local.Addr()) && st.alive() && !st.doubted.Load() {
+		if (!key.local.IsValid() || key.local == st.flow.Local.Addr()) && key.name == st.flow.Name && st.alive() && !st.doubted.Load() {
 			return st
 		}
 	}
@@ -111,9 +142,15 @@ func (s *Stack) giveUp(d *dial, w *waiter) {
 func (s *Stack) dial(ctx context.Context, d *dial) {
 	defer d.cancel()
 	conn, err := s.net.Dial(ctx, d.key.local, d.key.remote)
+	raw := conn
+	if err == nil && d.key.proto == TLS {
+		if conn, err = s.dialTLS(ctx, d, raw); err != nil {
+			_ = raw.Close()
+		}
+	}
 	var st *stream
 	if err == nil {
-		if st = s.adopt(conn, netip.Addr{}); st == nil {
+		if st = s.adopt(conn, raw, d.key.proto, d.key.name, netip.Addr{}); st == nil {
 			err = net.ErrClosed
 		}
 	}

@@ -16,6 +16,7 @@ type Counters struct {
 	StreamsRefused  uint64 // connections over MaxStreams or MaxStreamsPerSource
 	StreamsSlow     uint64 // connections closed because a message took too long
 	StreamsIdle     uint64 // connections closed for silence
+	Handshakes      uint64 // TLS handshakes of those who connect that came to nothing
 	StreamsStuck    uint64 // connections closed because the peer takes nothing
 	StreamsOpen     uint64 // open now
 	NoFlow          uint64 // messages not sent because the connection is gone or the socket is not ours
@@ -25,9 +26,9 @@ type Counters struct {
 
 // counters are the live ones behind [Counters].
 type counters struct {
-	received, sent, notAccepted, garbage, tooLarge, keepAlives                              atomic.Uint64
-	streamsAccepted, streamsDialled, streamsRefused, streamsSlow, streamsIdle, streamsStuck atomic.Uint64
-	noFlow, sendErrors, icmp                                                                atomic.Uint64
+	received, sent, notAccepted, garbage, tooLarge, keepAlives                                          atomic.Uint64
+	streamsAccepted, streamsDialled, streamsRefused, streamsSlow, streamsIdle, streamsStuck, handshakes atomic.Uint64
+	noFlow, sendErrors, icmp                                                                            atomic.Uint64
 }
 
 // Counters tells what happened since Open.
@@ -44,6 +45,7 @@ func (s *Stack) Counters() Counters {
 		StreamsRefused:  s.count.streamsRefused.Load(),
 		StreamsSlow:     s.count.streamsSlow.Load(),
 		StreamsIdle:     s.count.streamsIdle.Load(),
+		Handshakes:      s.count.handshakes.Load(),
 		StreamsStuck:    s.count.streamsStuck.Load(),
 		NoFlow:          s.count.noFlow.Load(),
 		SendErrors:      s.count.sendErrors.Load(),

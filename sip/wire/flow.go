@@ -51,6 +51,7 @@ type Flow struct {
 	Local  netip.AddrPort // the concrete address of our socket, never a wildcard
 	Remote netip.AddrPort
 	Conn   uint64 // numbers a stream connection, never used twice; 0 for UDP
+	Name   string // TLS: the name that was verified in the peer's certificate; empty when it showed none that counts
 }
 
 // String is for logs: "UDP 10.0.0.1:5060 10.0.0.2:5060".

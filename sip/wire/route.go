@@ -88,14 +88,14 @@ func (s *Stack) nearest(remote, source netip.Addr) (best netip.AddrPort, ok bool
 	return best, top >= 0
 }
 
-// departure is the address that a connection leaves from: one where we listen by TCP, since Via and Contact will name it. Of several the one by which
+// departure is the address that a connection leaves from: one where we listen by that transport, since Via and Contact will name it. Of several the one by which
 // datagrams would go, else the nearest. Zero leaves it to the kernel: we listen nowhere that could be reached from there.
-func (s *Stack) departure(remote netip.Addr) (best netip.Addr) {
+func (s *Stack) departure(proto Proto, remote netip.Addr) (best netip.Addr) {
 	route, _ := s.UDPFlow(netip.AddrPortFrom(remote, 5060))
 	top := -1
 	for _, l := range s.listens {
 		a := l.Addr.Addr()
-		if l.Proto != TCP || a.Is4() != remote.Is4() || a.IsLoopback() != remote.IsLoopback() {
+		if l.Proto != proto || a.Is4() != remote.Is4() || a.IsLoopback() != remote.IsLoopback() {
 			continue
 		}
 		score := commonBits(a, remote)

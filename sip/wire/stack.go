@@ -22,6 +22,7 @@ type Listen struct {
 type Config struct {
 	Listen  []Listen
 	Network Network // nil is the kernel
+	TLS     ServerTLS
 
 	// Accept is asked before anything else is done with a datagram or, with nil data, a new connection; nil accepts everybody. It runs on
 	// reader goroutines and must be cheap and safe for concurrent use. The data are the reader's: they must not be kept.
@@ -30,6 +31,7 @@ type Config struct {
 	MaxStreams          int           // accepted connections at one time; 1,024
 	MaxStreamsPerSource int           // of them from one IPv4 address or IPv6 /64; 64
 	IdleStream          time.Duration // a connection on which nothing came or went is closed after this; 10 min
+	SlowHandshake       time.Duration // a TLS handshake of one who connects may take this long; 5 s
 	SlowMessage         time.Duration // one message on a stream may take this long to arrive; 10 s
 	StuckStream         time.Duration // a connection whose peer takes nothing is closed after this; 5 s
 	StreamQueue         int           // bytes that may wait to be written to one connection; 1 MB
@@ -47,6 +49,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.IdleStream == 0 {
 		c.IdleStream = 10 * time.Minute
+	}
+	if c.SlowHandshake == 0 {
+		c.SlowHandshake = 5 * time.Second
 	}
 	if c.SlowMessage == 0 {
 		c.SlowMessage = 10 * time.Second
@@ -79,7 +84,7 @@ type Stack struct {
 
 	listens   []Listen // concrete
 	udp       map[netip.AddrPort]socket
-	listeners []net.Listener
+	listeners []listener
 	routes    routes
 
 	count  counters
@@ -99,6 +104,12 @@ type Stack struct {
 	dials    map[dialKey]*dial
 	sources  map[netip.Addr]int // accepted connections by source
 	accepted int
+}
+
+// listener is a bound TCP socket, and what is spoken on it.
+type listener struct {
+	net.Listener
+	proto Proto
 }
 
 // socket is a bound UDP socket.
@@ -187,16 +198,14 @@ func (s *Stack) bind(l Listen) error {
 		s.listens = append(s.listens, Listen{Proto: UDP, Addr: addr})
 		s.udp[addr] = s.newSocket(conn, addr)
 		return nil
-	case TCP:
+	case TCP, TLS:
 		ln, err := s.net.Listen(l.Addr)
 		if err != nil {
 			return err
 		}
-		s.listens = append(s.listens, Listen{Proto: TCP, Addr: addrPort(ln.Addr())})
-		s.listeners = append(s.listeners, ln)
+		s.listens = append(s.listens, Listen{Proto: l.Proto, Addr: addrPort(ln.Addr())})
+		s.listeners = append(s.listeners, listener{ln, l.Proto})
 		return nil
-	case TLS:
-		return errors.ErrUnsupported
 	}
 	return fmt.Errorf("no such transport: %d", l.Proto)
 }
@@ -213,7 +222,7 @@ func (s *Stack) Run(ctx context.Context) error {
 		s.wg.Go(u.read) // ended by close
 	}
 	for _, ln := range s.listeners {
-		s.wg.Go(func() { s.accept(ln) }) // ended by close
+		s.wg.Go(func() { s.accept(ln, ln.proto) }) // ended by close
 	}
 	s.wg.Go(s.tell) // ended by close
 	s.mu.Unlock()

@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-// stream is a TCP connection. Two goroutines own it: one reads and at the end says Closed, one writes what Send has queued.
+// stream is a TCP or TLS connection. Two goroutines own it: one reads and at the end says Closed, one writes what Send has queued.
 type stream struct {
 	s        *Stack
 	conn     net.Conn
+	raw      net.Conn // below TLS, else conn
 	flow     Flow
 	source   netip.Addr   // what it counts against; zero for one we dialled
 	lastSent atomic.Int64 // unix nanoseconds
@@ -40,7 +41,7 @@ type peer struct {
 }
 
 // accept takes connections until the listener closes.
-func (s *Stack) accept(ln net.Listener) {
+func (s *Stack) accept(ln net.Listener, proto Proto) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
@@ -51,12 +52,22 @@ func (s *Stack) accept(ln net.Listener) {
 			continue
 		}
 		remote := addrPort(conn.RemoteAddr())
-		if !s.cfg.Accept(remote, TCP, nil) {
+		if !s.cfg.Accept(remote, proto, nil) {
 			s.count.notAccepted.Add(1)
 			reset(conn)
 			continue
 		}
-		if st := s.adopt(conn, sourceOf(remote.Addr())); st != nil {
+		source := sourceOf(remote.Addr())
+		if !s.admit(source) {
+			s.count.streamsRefused.Add(1)
+			reset(conn)
+			continue
+		}
+		if proto == TLS {
+			s.wg.Go(func() { s.secure(conn, source) }) // ended by the handshake's limit, then by the connection's end
+			continue
+		}
+		if st := s.adopt(conn, conn, proto, "", source); st != nil {
 			s.count.streamsAccepted.Add(1)
 			s.wg.Go(st.write) // ended by fail
 			s.wg.Go(st.read)  // ended by the connection's end
@@ -92,27 +103,49 @@ func reset(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// adopt makes a connection a stream; nil, and the connection closed, when there are too many or the stack is closing.
-func (s *Stack) adopt(conn net.Conn, source netip.Addr) *stream {
-	st := &stream{s: s, conn: conn, source: source, wake: make(chan struct{}, 1), done: make(chan struct{})}
+// admit counts a connection that came in against its source; false when there are too many.
+func (s *Stack) admit(source netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.accepted >= s.cfg.MaxStreams || s.sources[source] >= s.cfg.MaxStreamsPerSource {
+		return false
+	}
+	s.accepted++
+	s.sources[source]++
+	return true
+}
+
+// leave takes back an admit.
+func (s *Stack) leave(source netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left(source)
+}
+
+// left is leave; the caller holds s.mu.
+func (s *Stack) left(source netip.Addr) {
+	if !source.IsValid() {
+		return
+	}
+	s.accepted--
+	if s.sources[source]--; s.sources[source] == 0 {
+		delete(s.sources, source)
+	}
+}
+
+// adopt makes a connection a stream; nil, and the connection closed, when the stack is closing. The source, if any, was admitted.
+func (s *Stack) adopt(conn, raw net.Conn, proto Proto, name string, source netip.Addr) *stream {
+	st := &stream{s: s, conn: conn, raw: raw, source: source, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	st.lastSent.Store(time.Now().UnixNano())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		_ = conn.Close()
+		_ = raw.Close()
+		s.left(source)
 		return nil
 	}
-	if source.IsValid() {
-		if s.accepted >= s.cfg.MaxStreams || s.sources[source] >= s.cfg.MaxStreamsPerSource {
-			s.count.streamsRefused.Add(1)
-			reset(conn)
-			return nil
-		}
-		s.accepted++
-		s.sources[source]++
-	}
 	s.lastConn++
-	st.flow = Flow{Proto: TCP, Local: addrPort(conn.LocalAddr()), Remote: addrPort(conn.RemoteAddr()), Conn: s.lastConn}
+	st.flow = Flow{Proto: proto, Local: addrPort(raw.LocalAddr()), Remote: addrPort(raw.RemoteAddr()), Conn: s.lastConn, Name: name}
 	s.streams[s.lastConn] = st
 	p := peer{st.flow.Proto, st.flow.Remote}
 	s.peers[p] = append(s.peers[p], st)
@@ -129,12 +162,7 @@ func (s *Stack) forget(st *stream) {
 	if len(s.peers[p]) == 0 {
 		delete(s.peers, p)
 	}
-	if st.source.IsValid() {
-		s.accepted--
-		if s.sources[st.source]--; s.sources[st.source] == 0 {
-			delete(s.sources, st.source)
-		}
-	}
+	s.left(st.source)
 }
 
 // fail ends the stream; the first cause counts. The reader notices and says Closed.
@@ -159,7 +187,7 @@ func (st *stream) fail(cause error) {
 	case errors.Is(cause, ErrGarbage):
 		st.s.count.garbage.Add(1)
 	}
-	_ = st.conn.Close()
+	_ = st.raw.Close() // not the TLS above it: its farewell may wait for a peer that takes nothing, and we may be a loop
 }
 
 func (st *stream) alive() bool {

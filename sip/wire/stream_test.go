@@ -144,7 +144,7 @@ func TestAResetIsToldWithItsReason(t *testing.T) {
 		t.Errorf("got %v, want: connect, where, connection refused", err)
 	}
 	a.Connect(TLS, netip.Addr{}, addrPort(ln.Addr()), patience, func(_ Flow, err error) { refused <- err })
-	if err := await(t, refused, "the refusal of TLS"); !errors.Is(err, errors.ErrUnsupported) {
+	if err := await(t, refused, "the refusal of TLS"); !errors.Is(err, ErrNoTLS) {
 		t.Errorf("got %v", err)
 	}
 }
