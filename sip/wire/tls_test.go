@@ -161,3 +161,33 @@ func TestAPeerThatConnectsAndDoesNotShakeHandsCostsTheHandshakesLimit(t *testing
 		t.Errorf("the dial ended with %v after %s, want an error after the handshake's own limit", err, time.Since(began))
 	}
 }
+
+// BenchmarkTLSConnect is a connection with certificates of both sides, until its first message has arrived.
+func BenchmarkTLSConnect(b *testing.B) {
+	ca := certs.New("ca")
+	own, peer := ca.Issue("rooms.example"), ca.Issue("carrier.example")
+	r := newRecorder()
+	s, err := Open(Config{
+		Listen: []Listen{{TLS, netip.MustParseAddrPort("127.0.0.1:0")}}, MaxStreams: 1 << 20, MaxStreamsPerSource: 1 << 20,
+		TLS: ServerTLS{Config: func(netip.AddrPort) *tls.Config {
+			return &tls.Config{Certificates: []tls.Certificate{own}, ClientCAs: ca.Pool(), ClientAuth: tls.RequireAndVerifyClientCert}
+		}},
+	}, r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	go func() { _ = s.Run(b.Context()) }() // ends with the benchmark
+	client := &tls.Config{ServerName: "rooms.example", RootCAs: ca.Pool(), Certificates: []tls.Certificate{peer}}
+	for b.Loop() {
+		c, err := tls.Dial("tcp", s.Listeners()[0].Addr.String(), client)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.WriteString(c, options(1)); err != nil {
+			b.Fatal(err)
+		}
+		<-r.packets
+		_ = c.Close()
+		<-r.ends
+	}
+}
