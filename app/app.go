@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,7 @@ type Node struct {
 	console *console.Console
 	tally   *tally
 	memory  *memory
+	desk    *callBackDesk
 	book    *journal.Book
 	certs   *certificates
 	since   time.Time
@@ -114,6 +116,7 @@ func Start(o Options) (*Node, error) {
 	n.memory = &memory{path: filepath.Join(f.State, memoryName), sip: n.sip, log: n.log, asked: make(chan chan error)}
 	n.memory.restore()
 	n.book = journal.New(bookConfig(f, n.log))
+	n.openRecords()
 	if !o.NoConsole {
 		n.openConsole()
 	}
@@ -258,6 +261,7 @@ func (n *Node) Run(ctx context.Context) error {
 		wg.Go(func() { n.console.Run(rooms) }) // ends with rooms
 	}
 	n.log.Info().Str("name", n.file.Name).Str("version", n.opt.Version).Msg("taking calls")
+	n.tally.records.say(journal.Entry{Type: journal.ElementStateChange, What: "started", Why: "nines " + n.opt.Version + " takes calls"})
 	err := n.serve(ctx, failed)
 	if err == nil {
 		n.drain()
@@ -289,6 +293,7 @@ func (n *Node) serve(ctx context.Context, failed <-chan error) error {
 func (n *Node) drain() {
 	n.sip.Drain()
 	n.draining.Store(true)
+	n.tally.records.say(journal.Entry{Type: journal.ElementStateChange, What: "draining", Count: int(n.sip.Counters().Active), Why: "told to end: the calls in progress go on"})
 	limit := time.NewTimer(n.opt.Drain)
 	defer limit.Stop()
 	look := time.NewTicker(100 * time.Millisecond)
@@ -320,16 +325,20 @@ func (n *Node) Reload(context.Context) (console.ReloadResult, error) {
 			n.log.Error().Msg(p)
 		}
 		n.log.Error().Msg("the new configuration is refused; the old one runs on")
+		n.tally.records.say(journal.Entry{Type: journal.PolicyChange, What: "refused", Count: len(n.problems), Why: strings.Join(n.problems, "\n")})
 		return console.ReloadResult{Problems: n.problems}, nil
 	}
 	restart := f.RestartOnly(n.file)
 	if err := n.sip.Swap(n.routing(f)); err != nil {
 		n.accepted, n.problems = false, []string{err.Error()}
+		n.tally.records.say(journal.Entry{Type: journal.PolicyChange, What: "refused", Count: 1, Why: err.Error()})
 		return console.ReloadResult{Problems: n.problems}, nil
 	}
 	changed := changes(n.file, f)
 	n.accept(f, problems)
 	n.keep()
+	n.desk.keepFor(f.CallBacks.Keep)
+	n.tally.records.say(journal.Entry{Type: journal.PolicyChange, What: "taken", Count: len(changed), Why: strings.Join(changed, "\n")})
 	n.log.Info().Strs("changed", changed).Strs("needs_restart", restart).Msg("configuration reloaded")
 	return console.ReloadResult{Accepted: true, Changed: changed, Restart: restart}, nil
 }

@@ -14,6 +14,7 @@ import (
 	"nines/configs"
 	"nines/console"
 	"nines/health"
+	"nines/journal"
 	"nines/policy"
 )
 
@@ -89,6 +90,7 @@ func (n *Node) Hold(ctx context.Context, req console.HoldRequest) (console.HoldR
 	if err := n.memory.now(ctx); err != nil {
 		result.NotKept = err.Error()
 	}
+	_ = n.acted(ctx, journal.Entry{Type: journal.OperatorAct, What: "hold", Endpoint: req.Endpoint, By: req.By, Why: req.Why, Took: length}) // acted says it
 	kept(n.log.Info(), result.NotKept).Str("endpoint", req.Endpoint).Str("by", req.By).Str("reason", req.Why).Time("until", after.Until).Msg("an operator holds an endpoint")
 	return result, nil
 }
@@ -112,6 +114,7 @@ func (n *Node) Release(ctx context.Context, endpoint, by string) (console.Releas
 	if err := n.memory.now(ctx); err != nil {
 		result.NotKept = err.Error()
 	}
+	_ = n.acted(ctx, journal.Entry{Type: journal.OperatorAct, What: "release", Endpoint: endpoint, By: by}) // acted says it
 	log := kept(n.log.Info(), result.NotKept).Str("endpoint", endpoint).Str("by", by)
 	if before != nil {
 		log = log.Str("held_by", before.By).Str("reason", before.Why).Time("until", before.Until)

@@ -226,13 +226,18 @@ func readMemory(path string) (health.State, error) {
 	return s, nil
 }
 
-// writeMemory replaces a state file. Whatever happens meanwhile, the old one is there or the new one, never half of one; when it returns nil the new one
-// is on the disk.
+// writeMemory replaces a state file.
 func writeMemory(path string, s health.State) error {
 	b, err := health.EncodeState(s)
 	if err != nil {
 		return err
 	}
+	return replaceFile(path, b)
+}
+
+// replaceFile replaces a file in the state folder. Whatever happens meanwhile, the old one is there or the new one; when it returns nil the new one is on
+// the disk.
+func replaceFile(path string, b []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

@@ -9,11 +9,13 @@ import (
 	"nines/console"
 	"nines/health"
 	"nines/policy"
+	"nines/sip"
 )
 
 // tally is what the loops tell while calls are made. It is a mutex and some maps: a few hundred nanoseconds a call.
 type tally struct {
 	notices *noticeBoard
+	records *recorder
 
 	mu       sync.Mutex
 	routes   map[policy.RouteName]*routeTally
@@ -63,8 +65,8 @@ type probeKey struct {
 
 func newTally() *tally {
 	return &tally{
-		notices: &noticeBoard{},
-		routes:  map[policy.RouteName]*routeTally{}, trunks: map[policy.TrunkName]*trunkTally{}, attempts: map[attemptKey]uint64{},
+		notices: &noticeBoard{}, records: newRecorder(nil),
+		routes: map[policy.RouteName]*routeTally{}, trunks: map[policy.TrunkName]*trunkTally{}, attempts: map[attemptKey]uint64{},
 		probes: map[probeKey]uint64{}, rtt: map[health.EndpointName]time.Duration{}, setup: map[policy.Class]*console.Histogram{}, gaps: map[policy.Class]*console.Histogram{},
 		answers: map[policy.EndpointName]answerCount{},
 	}
@@ -219,3 +221,6 @@ func (t *tally) Heard(trunk policy.TrunkName) {
 
 // Noticed implements sip.Observer.
 func (t *tally) Noticed(n health.Notice) { t.notices.add(n) }
+
+// Recorded implements sip.Observer.
+func (t *tally) Recorded(r sip.Record) { t.records.tell(r) }

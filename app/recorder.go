@@ -1,6 +1,177 @@
 package app
 
-import "nines/sip"
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
 
-// Recorded implements sip.Observer.
-func (t *tally) Recorded(sip.Record) {}
+	"nines/journal"
+	"nines/sip"
+)
+
+const (
+	maxRecords  = 16384                 // that wait to be written down; a loop that finds more loses its own
+	maxWords    = 8 << 20               // bytes of messages among them
+	recordEvery = 20 * time.Millisecond // how long records gather: waking for each would cost more than they do
+)
+
+// keeper is the part of the book that the recorder needs.
+type keeper interface {
+	Append(e journal.Entry)
+}
+
+// recorder carries what the loops tell to the book, to the list of calls and to the call-back list. A loop only puts a copy into a queue: it never
+// waits, and when the queue is full the record is lost and counted. The recorder's goroutine does the rest.
+type recorder struct {
+	book keeper
+	desk *callBackDesk
+	wake chan struct{}
+
+	mu    sync.Mutex // guards the queue
+	told  []sip.Record
+	spare []sip.Record
+	said  []journal.Entry // of app itself
+	words int             // bytes of messages in told
+	lost  lostRecords     // since the last batch
+	total lostRecords
+
+	calls *callList
+}
+
+// lostRecords counts what the queue had no room for.
+type lostRecords struct{ records, messages uint64 }
+
+func newRecorder(book keeper) *recorder {
+	return &recorder{book: book, wake: make(chan struct{}, 1), calls: newCallList()}
+}
+
+// tell takes a record. It is called from the loops.
+func (r *recorder) tell(rec sip.Record) {
+	r.mu.Lock()
+	first := len(r.told) == 0
+	switch {
+	case rec.Kind == sip.CallMessage && (r.words+len(rec.Data) > maxWords || len(r.told) >= maxRecords/2):
+		r.lost.messages++
+		r.total.messages++
+		r.mu.Unlock()
+		return
+	case len(r.told) >= maxRecords:
+		r.lost.records++
+		r.total.records++
+		r.mu.Unlock()
+		return
+	}
+	r.told = append(r.told, rec)
+	r.words += len(rec.Data)
+	r.mu.Unlock()
+	if first {
+		r.rouse()
+	}
+}
+
+// say takes an entry of app itself.
+func (r *recorder) say(e journal.Entry) {
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
+	r.mu.Lock()
+	if len(r.said) >= maxRecords {
+		r.lost.records++
+		r.total.records++
+	} else {
+		r.said = append(r.said, e)
+	}
+	r.mu.Unlock()
+	r.rouse()
+}
+
+func (r *recorder) rouse() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes down what is told until ctx ends, and then what is left.
+func (r *recorder) run(ctx context.Context) {
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	gather := time.NewTimer(0)
+	defer gather.Stop()
+	<-gather.C
+	for {
+		select {
+		case <-ctx.Done():
+			r.batch()
+			return
+		case now := <-look.C:
+			for _, e := range r.desk.look(now) {
+				r.book.Append(e)
+			}
+			continue
+		case <-r.wake:
+		}
+		gather.Reset(recordEvery)
+		select {
+		case <-ctx.Done():
+		case <-gather.C:
+		}
+		r.batch()
+	}
+}
+
+// batch writes down what waits.
+func (r *recorder) batch() {
+	r.mu.Lock()
+	told, said, lost := r.told, r.said, r.lost
+	r.told, r.spare, r.said, r.lost, r.words = r.spare[:0], nil, nil, lostRecords{}, 0
+	r.mu.Unlock()
+	for i := range told {
+		r.writeDown(&told[i])
+	}
+	for i := range said {
+		r.enter(said[i])
+	}
+	if lost.records > 0 {
+		r.enter(journal.Entry{At: time.Now(), Type: journal.Gap, Count: int(lost.records), Why: "the calls told more than could be written down"})
+	}
+	clear(told)
+	if cap(told) > maxRecords/4 {
+		told = nil // a great one was for a bad time
+	}
+	r.mu.Lock()
+	r.spare = told[:0]
+	r.mu.Unlock()
+}
+
+// writeDown turns one record into entries. A mistake of ours costs that record.
+func (r *recorder) writeDown(rec *sip.Record) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			r.enter(journal.Entry{At: rec.At, Type: journal.Gap, Count: 1, Call: rec.Call, Why: fmt.Sprint("a record met a fault of ours: ", fault)})
+		}
+	}()
+	if rec.Kind == sip.CallMessage {
+		return
+	}
+	r.enter(r.calls.record(rec))
+}
+
+// enter puts an entry into the book, and what follows from it for the call-back list.
+func (r *recorder) enter(e journal.Entry) {
+	if r.book == nil {
+		return
+	}
+	r.book.Append(e)
+	for _, follows := range r.desk.fold(e) {
+		r.book.Append(follows)
+	}
+}
+
+// losses says what was lost on the way to the book since the start.
+func (r *recorder) losses() lostRecords {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total
+}

@@ -30,6 +30,8 @@ type File struct {
 	Announcements  []Announcement
 	Health         Health
 	Journal        Journal
+	CallBacks      CallBacks
+	HEP            HEP
 	Console        Console
 	Notify         []Notification
 }
@@ -293,7 +295,40 @@ type Journal struct {
 	Path         string
 	Keep         time.Duration
 	KeepMessages time.Duration
+	Messages     Messages
 	SignKey      string
+}
+
+// Messages says of which calls the full SIP text is kept.
+type Messages string
+
+// Whose messages are kept.
+const (
+	NoMessages        Messages = "none"
+	EmergencyMessages Messages = "emergency"
+	AllMessages       Messages = "all"
+)
+
+// CallBacks says how the call-back list is kept (R34).
+type CallBacks struct {
+	Keep time.Duration
+	Mask Mask
+}
+
+// Mask says whose numbers on the call-back list nobody is shown.
+type Mask string
+
+// Whose numbers are masked.
+const (
+	MaskNone    Mask = "none"
+	MaskCleared Mask = "cleared" // of those who need no call any more
+)
+
+// HEP says where a copy of each SIP message of a call goes (HEP3, Homer). Without To none does.
+type HEP struct {
+	To       string // udp://host:9060
+	ID       int    // of this node, at the capture server
+	Password string
 }
 
 // Console says where the console listens and who may act there.
@@ -394,8 +429,10 @@ func defaults() *File {
 			MediaGap:      2 * time.Second,
 			FailBack:      FailBackAuto,
 		},
-		Journal: Journal{Path: "nines.db", Keep: 400 * day, KeepMessages: 30 * day, SignKey: "journal.key"},
-		Console: Console{Listen: netip.MustParseAddrPort("127.0.0.1:8080"), TokensFile: "tokens"},
+		Journal:   Journal{Path: "nines.db", Keep: 400 * day, KeepMessages: 30 * day, Messages: EmergencyMessages, SignKey: "journal.key"},
+		CallBacks: CallBacks{Keep: 30 * day, Mask: MaskNone},
+		HEP:       HEP{ID: 2001},
+		Console:   Console{Listen: netip.MustParseAddrPort("127.0.0.1:8080"), TokensFile: "tokens"},
 	}
 }
 

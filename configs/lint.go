@@ -49,6 +49,7 @@ func (l *linter) lint() {
 	for i, n := range l.f.Notify {
 		l.notification(at("notify", i), n)
 	}
+	l.lacks("hep", "to", l.has("hep") && l.f.HEP.To == "", "copies of messages go nowhere", "write to: udp://host:9060, or take hep out")
 }
 
 func at(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }

@@ -107,8 +107,10 @@ func TestTheContractsFileIsAccepted(t *testing.T) {
 			Every: time.Second, PartnersEvery: 10 * time.Second, Timeout: 800 * time.Millisecond, DownAfter: 3, UpAfter: 5,
 			HoldDown: 30 * time.Second, MediaGap: 2 * time.Second, FailBack: FailBackAuto,
 		},
-		Journal: Journal{Path: "/var/lib/nines/nines.db", Keep: 400 * day, KeepMessages: 30 * day, SignKey: "/var/lib/nines/journal.key"},
-		Console: Console{Listen: netip.MustParseAddrPort("127.0.0.1:8080"), TokensFile: "/etc/nines/tokens"},
+		Journal:   Journal{Path: "/var/lib/nines/nines.db", Keep: 400 * day, KeepMessages: 30 * day, Messages: EmergencyMessages, SignKey: "/var/lib/nines/journal.key"},
+		CallBacks: CallBacks{Keep: 30 * day, Mask: MaskNone},
+		HEP:       HEP{ID: 2001},
+		Console:   Console{Listen: netip.MustParseAddrPort("127.0.0.1:8080"), TokensFile: "/etc/nines/tokens"},
 		Notify: []Notification{
 			{Webhook: "https://hooks.example/…", Every: time.Minute},
 			{Mail: "ops@force.example", SMTP: "smtp://mail.example:25", Every: time.Minute},

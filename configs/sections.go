@@ -27,6 +27,8 @@ func (r *reader) root(v value, f *File) {
 		"announcements":   func(v value) { r.announcements(v, f) },
 		"health":          func(v value) { r.health(v, &f.Health) },
 		"journal":         func(v value) { r.journal(v, &f.Journal) },
+		"callbacks":       func(v value) { r.callBacks(v, &f.CallBacks) },
+		"hep":             func(v value) { r.hep(v, &f.HEP) },
 		"console":         func(v value) { r.console(v, &f.Console) },
 		"notify":          func(v value) { r.notify(v, f) },
 	})
@@ -372,7 +374,23 @@ func (r *reader) journal(v value, j *Journal) {
 		"path":          r.word(&j.Path),
 		"keep":          r.length(&j.Keep),
 		"keep_messages": r.length(&j.KeepMessages),
+		"messages":      oneOf(r, &j.Messages, NoMessages, EmergencyMessages, AllMessages),
 		"sign_key":      r.word(&j.SignKey),
+	})
+}
+
+func (r *reader) callBacks(v value, c *CallBacks) {
+	r.fields(v, map[string]func(value){
+		"keep": r.length(&c.Keep),
+		"mask": oneOf(r, &c.Mask, MaskNone, MaskCleared),
+	})
+}
+
+func (r *reader) hep(v value, h *HEP) {
+	r.fields(v, map[string]func(value){
+		"to":       r.link(&h.To, "udp://host:9060", "udp"),
+		"id":       r.count(&h.ID, 1, 1<<31-1),
+		"password": r.word(&h.Password),
 	})
 }
 

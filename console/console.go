@@ -55,6 +55,9 @@ type Node interface {
 	// Release ends an endpoint's hold, or lets it off its way back.
 	Release(ctx context.Context, endpoint, by string) (ReleaseResult, error)
 	Holds(ctx context.Context) (HoldList, error)
+
+	CallReader
+	CallBackKeeper
 }
 
 // Console serves HTTP about one node.

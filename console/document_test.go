@@ -59,6 +59,15 @@ var visits = []struct {
 	{"POST", "/api/v1/holds", `{"endpoint":"control-room","for":"2h","why":"power work","by":"alice"}`, 200},
 	{"POST", "/api/v1/holds", `{"endpoint":5}`, 400},
 	{"DELETE", "/api/v1/holds/control-room?by=alice", "", 200},
+	{"GET", "/api/v1/calls?number=%2B441905000001&since=2026-11-23T14:00:00Z&limit=5", "", 200},
+	{"GET", "/api/v1/calls?limit=0", "", 400},
+	{"GET", "/api/v1/calls?since=yesterday", "", 400},
+	{"GET", "/api/v1/calls/mi0-0-1", "", 200},
+	{"GET", "/api/v1/calls/nobody", "", 404},
+	{"GET", "/api/v1/callbacks", "", 200},
+	{"GET", "/api/v1/callbacks?format=csv", "", 200},
+	{"POST", "/api/v1/callbacks/done", `{"who":"+441905000001","outcome":"spoke to caller","by":"alice"}`, 200},
+	{"POST", "/api/v1/callbacks/done", `{"who":"nobody","outcome":"spoke to caller","by":"alice"}`, 404},
 	{"GET", "/api/v1/openapi.json", "", 200},
 }
 

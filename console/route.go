@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/rs/zerolog"
+
+	"nines/journal"
 )
 
 // A route is one place of the API. The doors, the OpenAPI document and its tests are made of the same table: see [routes].
@@ -42,6 +44,14 @@ func (a *ask) by(said string) string {
 		return said
 	}
 	return a.who.name
+}
+
+// mask says how much of telephone numbers who asks may see.
+func (a *ask) mask() journal.Mask {
+	if a.who.role >= operator {
+		return journal.Full
+	}
+	return journal.LastThree
 }
 
 // get is a route that reads.
@@ -85,7 +95,7 @@ func readJSON(from io.Reader, into any) error {
 
 // routes is the API.
 func routes() []route {
-	return slices.Concat(statusRoutes, holdRoutes, documentRoutes)
+	return slices.Concat(statusRoutes, holdRoutes, callRoutes, callBackRoutes, documentRoutes)
 }
 
 // handleAPI puts the API into a mux. Who the visitor is was found out before; here it is looked whether they may.

@@ -193,6 +193,7 @@ func (sh *shared) pauses(now time.Time, name policy.EndpointName) bool {
 func (s *session) cleared(now time.Time) {
 	if s.winner != nil && s.winner.ep.Queue && now.Sub(s.talksSince) < clearedWithin {
 		s.winner.shows(now, health.CallCleared, 0, "")
+		s.perhaps = true
 		s.log.Warn().Msg("the caller cleared within 30 s of a queue's answer: perhaps no person was reached")
 	}
 }

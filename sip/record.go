@@ -30,7 +30,7 @@ const (
 	CallRescued                          // and was heard: Endpoint, Partner, Attempt, Took is the gap (R22)
 	CallMedia                            // counters at the end of a talk: Endpoint, Attempt, Media
 	CallNoted                            // a sentence: Why
-	CallEnded                            // it is over: Trunk, Caller, Called, CallID, Outcome, Code, Endpoint, Partner, Took since the answer, Why; What "unacknowledged": the caller never ACKed
+	CallEnded                            // it is over: Trunk, Caller, Called, CallID, Outcome, Code, Endpoint, Partner, Took since the answer, Why; What "unacknowledged": the caller never ACKed; "perhaps_not_reached": it cleared soon after a queue's answer (R14)
 	CallMessage                          // one message of the call went or came: Attempt (0: the caller's leg), In, Flow, Data
 	VerdictChanged                       // what is believed of an endpoint: Endpoint, What "up→down", Why
 	ProbeMissed                          // the first of a row of missed probes, or one that was missed otherwise: Endpoint, Outcome, Code
@@ -153,8 +153,11 @@ func (s *session) ended(now time.Time, why string) {
 	if at := s.last; at != nil {
 		r.Endpoint, r.Partner, r.Attempt = at.ep.Name, at.ep.Partner, int(at.id)
 	}
-	if s.unconfirmed {
+	switch {
+	case s.unconfirmed:
 		r.What = "unacknowledged"
+	case s.perhaps && s.machine.Class != policy.Test:
+		r.What = "perhaps_not_reached"
 	}
 	s.record(now, r)
 }

@@ -59,6 +59,7 @@ type session struct {
 	waits       bool // the 200 waits for a PRACK
 	over        bool
 	code        int  // of that final response
+	perhaps     bool // the caller cleared soon after a queue's answer
 	unconfirmed bool // and the caller never acknowledged it
 	callerDone  bool // the caller's INVITE transaction has ended
 	touched     bool

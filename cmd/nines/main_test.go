@@ -39,6 +39,8 @@ var now = time.Date(2026, 11, 23, 14, 2, 15, 0, time.UTC)
 
 // node is a fake running node.
 type node struct {
+	console.CallReader
+	console.CallBackKeeper
 	reload  func() (console.ReloadResult, error)
 	hold    func(console.HoldRequest) (console.HoldResult, error)
 	release func(endpoint, by string) (console.ReleaseResult, error)

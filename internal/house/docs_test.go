@@ -241,6 +241,10 @@ func subcommandExists(t *testing.T, args []string) string {
 	if !ok || !strings.Contains(help, "nines "+args[0]) {
 		return "nines has no command " + args[0]
 	}
+	if len(args) > 1 && strings.Contains(help, "\n  "+args[1]+" ") { // a command of its own below it
+		below, _ := nines(t, args[0], args[1], "--help")
+		help += below
+	}
 	for _, a := range args[1:] {
 		flag, _, _ := strings.Cut(a, "=")
 		if strings.HasPrefix(flag, "-") && !strings.Contains(help, flag+" ") {

@@ -1,0 +1,263 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"nines/journal"
+)
+
+// callBackName is the file in the state folder that holds the call-back list, for a start with a book that cannot be read.
+const callBackName = "callbacks.state"
+
+const (
+	callBackEvery = 30 * time.Second // how often the file follows the calls that live; a change of the list itself is written at once
+	callBackBack  = 10 * time.Second // so far before the file's time the book is read again: entries may come late
+	catchUpLimit  = time.Minute      // how long the book may take to be read at the start
+	catchUpMost   = 200_000          // entries that wait for it
+	maxCallBack   = 64 << 20         // bytes that are read of the file
+)
+
+// callBackDesk keeps the call-back list (R34). The recorder folds what happens into it, who acts and who looks ask it; its goroutine alone writes the
+// file.
+type callBackDesk struct {
+	path  string
+	log   zerolog.Logger
+	asked chan chan error
+
+	mu      sync.Mutex // guards what follows
+	list    *journal.CallBacks
+	keep    time.Duration
+	behind  bool            // the book is being read; what happens meanwhile waits
+	later   []journal.Entry // and is here
+	since   time.Time       // from when the book must be read
+	changed bool            // the list is not what the file says
+	moved   bool            // only the calls that live are not
+	unkept  error
+	trouble string // what became of the file or the book at the start
+}
+
+func newCallBackDesk(path string, keep time.Duration, log zerolog.Logger) *callBackDesk {
+	return &callBackDesk{path: path, log: log, keep: keep, list: journal.NewCallBacks(), asked: make(chan chan error)}
+}
+
+// restore takes the list that the run before has left. What is younger is in the book: see catchUp.
+func (d *callBackDesk) restore(now time.Time) {
+	d.behind = true
+	d.since = now.Add(-d.keep)
+	s, err := readCallBacks(d.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		aside := d.path + ".corrupt-" + now.Format("20060102T150405")
+		if err := os.Rename(d.path, aside); err != nil {
+			aside = err.Error()
+		}
+		d.log.Error().Err(err).Str("aside", aside).Msg("the call-back list of before the restart could not be read; it is made anew from the book")
+	default:
+		d.list = journal.RestoreCallBacks(s)
+		d.since = s.At.Add(-callBackBack)
+	}
+}
+
+func readCallBacks(path string) (journal.CallBackState, error) {
+	var s journal.CallBackState
+	info, err := os.Stat(path)
+	if err != nil {
+		return s, err
+	}
+	if info.Size() > maxCallBack {
+		return s, fmt.Errorf("read %s: it is longer than %d bytes", path, maxCallBack)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("read %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// fold takes an entry and gives what belongs into the book because of it.
+func (d *callBackDesk) fold(e journal.Entry) []journal.Entry {
+	if !d.wants(&e) {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.behind {
+		if len(d.later) < catchUpMost {
+			d.later = append(d.later, e)
+		}
+		return nil
+	}
+	return d.take(e)
+}
+
+// callBackTypes are the entries that can mean anything to the list.
+var callBackTypes = []journal.Type{
+	journal.CallStart, journal.CallEnd, journal.CallStateChange, journal.OperatorAct, journal.Callback, journal.AnnouncementStart,
+}
+
+// wants says whether an entry can mean anything to the list: most don't.
+func (d *callBackDesk) wants(e *journal.Entry) bool {
+	switch e.Type {
+	case journal.CallStart, journal.CallEnd, journal.OperatorAct, journal.Callback, journal.AnnouncementStart:
+		return true
+	case journal.CallStateChange:
+		return e.What == "answered" || e.What == "taken over"
+	default:
+		return false
+	}
+}
+
+// take folds an entry under the lock.
+func (d *callBackDesk) take(e journal.Entry) []journal.Entry {
+	d.moved = true
+	before := d.list.Open()
+	out := d.list.Fold(e)
+	if len(out) > 0 || d.list.Open() != before {
+		d.changed = true
+	}
+	return out
+}
+
+// look does what time alone brings: who has talked for long enough is cleared, what is too old is forgotten.
+func (d *callBackDesk) look(now time.Time) []journal.Entry {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.behind {
+		return nil
+	}
+	out := d.list.Talking(now)
+	before := d.list.Len()
+	if open := d.list.Forget(now, d.keep); open > 0 {
+		d.log.Warn().Int("lines", open).Msg("callers whom nobody had rung back were forgotten: they were older than callbacks.keep")
+	}
+	d.changed = d.changed || len(out) > 0 || d.list.Len() != before
+	return out
+}
+
+// catchUp folds what the book has of after the file was written, then what has happened meanwhile, and lists the calls in which the run before ended.
+// It gives what belongs into the book because of that.
+func (d *callBackDesk) catchUp(read func(since time.Time, each func(journal.Entry)) error, alive func(call string) bool) []journal.Entry {
+	err := read(d.since, func(e journal.Entry) {
+		if d.wants(&e) {
+			d.mu.Lock()
+			d.take(e) // what follows from it is in the book
+			d.mu.Unlock()
+		}
+	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		d.trouble = "the book could not be read at the start, so the list may lack what happened just before: " + err.Error()
+		d.log.Warn().Err(err).Msg("the book could not be read for the call-back list: it may lack what happened just before the restart")
+	}
+	var out []journal.Entry
+	for _, e := range d.later {
+		out = append(out, d.take(e)...)
+	}
+	d.later, d.behind = nil, false
+	interrupted := d.list.Interrupted(time.Now(), alive)
+	if len(interrupted) > 0 {
+		d.changed = true
+		d.log.Warn().Int("calls", len(interrupted)).Msg("emergency calls were in progress when nines ended last: they are on the call-back list")
+	}
+	return append(out, interrupted...)
+}
+
+// keepFor says how long lines are kept from now on.
+func (d *callBackDesk) keepFor(keep time.Duration) {
+	d.mu.Lock()
+	d.keep = keep
+	d.mu.Unlock()
+}
+
+// run keeps the file until ctx ends.
+func (d *callBackDesk) run(ctx context.Context) {
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	var last, failed time.Time
+	for {
+		var reply chan error
+		select {
+		case <-ctx.Done():
+			_ = d.write() // note has said it
+			return
+		case reply = <-d.asked:
+		case <-look.C:
+			if !d.due(last) || time.Since(failed) < memoryRetry {
+				continue
+			}
+		}
+		err := d.write()
+		last, failed = time.Now(), time.Time{}
+		if err != nil {
+			failed = last
+		}
+		if reply != nil {
+			reply <- err
+		}
+	}
+}
+
+func (d *callBackDesk) due(last time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.behind && (d.changed || d.unkept != nil || d.moved && time.Since(last) >= callBackEvery)
+}
+
+// write replaces the file.
+func (d *callBackDesk) write() error {
+	d.mu.Lock()
+	if d.behind { // it would say that it knows what it has not read yet
+		d.mu.Unlock()
+		return nil
+	}
+	s := d.list.State(time.Now().Round(0))
+	d.changed, d.moved = false, false
+	d.mu.Unlock()
+	b, err := json.Marshal(s)
+	if err == nil {
+		err = replaceFile(d.path, b)
+	}
+	d.mu.Lock()
+	was := d.unkept
+	d.unkept = err
+	d.mu.Unlock()
+	switch {
+	case err != nil && was == nil:
+		d.log.Error().Err(err).Msg("the call-back list could not be written down: it is in memory and in the book; it is tried again")
+	case err == nil && was != nil:
+		d.log.Info().Msg("the call-back list is written down again")
+	}
+	return err
+}
+
+// now has the file written and waits for it.
+func (d *callBackDesk) now(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), memoryWait, errSlowDisk)
+	defer cancel()
+	reply := make(chan error, 1)
+	select {
+	case d.asked <- reply:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,175 @@
+package app
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"nines/console"
+	"nines/journal"
+	"nines/sip"
+)
+
+const (
+	keptCalls   = 500  // calls that are over and still in memory, for a book that cannot be read
+	keptEntries = 1000 // of one call; a caller whom nobody can rescue stays for hours
+)
+
+// callList is the calls that live, and the latest that are over. The recorder writes it, the console reads it.
+type callList struct {
+	mu    sync.Mutex
+	calls map[string]*heldCall
+	over  []string // names of calls that are over, oldest first
+}
+
+// heldCall is one call as it was told.
+type heldCall struct {
+	sum      console.CallSummary
+	entries  []journal.Entry
+	talked   []string // endpoints that had it
+	from     string   // who a caller without a number says to be
+	asserted string
+	partners int
+}
+
+func newCallList() *callList { return &callList{calls: map[string]*heldCall{}} }
+
+// record takes a record into its call and gives its entry.
+func (l *callList) record(r *sip.Record) journal.Entry {
+	e := entryOf(r)
+	if r.Call == "" {
+		return e
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.calls[r.Call]
+	if c == nil {
+		if r.Kind != sip.CallCame {
+			return e // it has been over for long, or its beginning was lost
+		}
+		c = &heldCall{sum: console.CallSummary{ID: r.Call, State: "ringing", Began: r.At}}
+		l.calls[r.Call] = c
+	}
+	c.take(r)
+	if e.Type == journal.AnnouncementStart {
+		e.Caller = c.sum.Caller // R34: does it push people to 999?
+	}
+	if r.Kind == sip.CallEnded {
+		e.Count, e.Data = c.sum.Attempts, asJSON(c.end())
+		l.bury(r.Call)
+	}
+	if len(c.entries) < keptEntries {
+		c.entries = append(c.entries, e)
+	}
+	return e
+}
+
+// take changes a call's line.
+func (c *heldCall) take(r *sip.Record) {
+	s := &c.sum
+	switch r.Kind {
+	case sip.CallCame:
+		s.Trunk, s.Route, s.Class, s.Caller, s.Called, s.CallID = string(r.Trunk), string(r.Route), className(r.Class), r.Caller, r.Called, r.CallID
+		if r.Caller == "" {
+			c.from, c.asserted = r.From, r.Asserted
+		}
+	case sip.CallAsked:
+		s.Attempts++
+		if r.Partner {
+			c.partners++
+		}
+	case sip.CallAnswered:
+		s.State, s.Answered, s.SetupMillis = "talking", r.At, millis(r.Took)
+		c.has(r)
+	case sip.CallLost:
+		s.State = "rescuing"
+		s.Rescues++
+	case sip.CallKept:
+		s.State = "talking"
+	case sip.CallTakenOver:
+		s.State = "talking"
+		c.has(r)
+	case sip.CallRescued:
+		s.RescueGapMilli = millis(r.Took)
+	case sip.CallEnded:
+		s.State, s.Ended, s.Outcome, s.Code, s.Why = "over", r.At, r.Outcome, r.Code, r.Why
+		if !s.Answered.IsZero() {
+			s.TalkSeconds = r.At.Sub(s.Answered).Seconds()
+		}
+	case sip.CallPlanned, sip.CallAskedOn, sip.AttemptOver, sip.CallRang, sip.CallHeard, sip.CallWitness, sip.CallMedia, sip.CallNoted, sip.CallMessage,
+		sip.VerdictChanged, sip.ProbeMissed, sip.NoticeGiven:
+		// They change nothing of the line.
+	}
+}
+
+// has notes who talks to the caller.
+func (c *heldCall) has(r *sip.Record) {
+	c.sum.Endpoint, c.sum.Partner = string(r.Endpoint), r.Partner
+	c.talked = append(c.talked, string(r.Endpoint))
+}
+
+// end is what the entry of the end says besides.
+func (c *heldCall) end() endData {
+	d := endData{Began: c.sum.Began, Attempts: c.sum.Attempts, Partners: c.partners, Rescues: c.sum.Rescues, From: c.from, Asserted: c.asserted}
+	if !c.sum.Answered.IsZero() {
+		d.Setup = c.sum.Answered.Sub(c.sum.Began)
+	}
+	if len(c.talked) > 1 {
+		d.Talked = c.talked
+	}
+	return d
+}
+
+// bury puts a call among those that are over.
+func (l *callList) bury(name string) {
+	l.over = append(l.over, name)
+	if len(l.over) > keptCalls {
+		delete(l.calls, l.over[0])
+		l.over = slices.Delete(l.over, 0, 1)
+	}
+}
+
+// lives says whether a call is in progress.
+func (l *callList) lives(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.calls[name]
+	return c != nil && c.sum.State != "over"
+}
+
+// lines gives the calls that are wanted, the newest first.
+func (l *callList) lines(wanted func(*console.CallSummary) bool) []console.CallSummary {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []console.CallSummary
+	now := time.Now()
+	for _, c := range l.calls {
+		s := c.sum
+		if s.State != "over" && !s.Answered.IsZero() {
+			s.TalkSeconds = now.Sub(s.Answered).Seconds()
+		}
+		if wanted(&s) {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b console.CallSummary) int { return b.Began.Compare(a.Began) })
+	return out
+}
+
+// detail gives one call, by name or Call-ID.
+func (l *callList) detail(id string) (console.CallDetail, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.calls[id]
+	if c == nil {
+		for _, other := range l.calls {
+			if other.sum.CallID == id || slices.ContainsFunc(other.entries, func(e journal.Entry) bool { return e.CallID == id }) {
+				c = other
+			}
+		}
+	}
+	if c == nil {
+		return console.CallDetail{}, false
+	}
+	return console.CallDetail{Call: c.sum, Entries: slices.Clone(c.entries)}, true
+}
