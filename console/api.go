@@ -19,17 +19,17 @@ type Problem struct {
 }
 
 // controlHandler is what the control socket may do: everything. Who can open the socket is the node's own user.
-func controlHandler(node Node, metrics prometheus.Gatherer, log zerolog.Logger) http.Handler {
+func controlHandler(node Node, metrics prometheus.Gatherer, l *live, log zerolog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	handleProbes(mux, node, metrics, log)
-	handleAPI(mux, node, func(*http.Request) visitor { return visitor{role: admin, control: true} }, log)
+	handleAPI(mux, node, l, func(*http.Request) visitor { return visitor{role: admin, control: true} }, log)
 	return mux
 }
 
 // publicHandler is what the TCP door may do: metrics and probes for everybody who can reach it, the rest for who the guard lets in.
 func publicHandler(node Node, metrics prometheus.Gatherer, g *guard, l *live, log zerolog.Logger) http.Handler {
 	api := http.NewServeMux()
-	handleAPI(api, node, visitorOf, log)
+	handleAPI(api, node, l, visitorOf, log)
 	mux := http.NewServeMux()
 	handleProbes(mux, node, metrics, log)
 	mux.Handle("/api/", guardedAPI(g, api))

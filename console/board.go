@@ -62,6 +62,7 @@ type tile struct {
 	ID, Label, Value, Note string
 	Tone                   tone
 	Link                   string
+	Words                  bool // Value is no number
 }
 
 // stateMark is a verdict as it is seen: a shape, a word, a tone.
@@ -230,7 +231,7 @@ func routineTiles(s *Status) []tile {
 		if r.Class != "routine" || len(tiles) == 2 {
 			continue
 		}
-		t := tile{ID: "routine-" + r.Name, Label: r.Name, Value: "Nobody", Tone: alarm}
+		t := tile{ID: "routine-" + r.Name, Label: "Routine: " + r.Name, Value: "Nobody", Tone: alarm, Words: true}
 		if len(r.Order) > 0 {
 			first, _ := s.Endpoint(r.Order[0])
 			t.Value, t.Tone, t.Note = "Answered", calm, "by "+first.Name

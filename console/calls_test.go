@@ -121,7 +121,7 @@ func TestACallIsReadAsAStoryAndALadder(t *testing.T) {
 
 func TestTheCallBackListAsATableIsHarmless(t *testing.T) {
 	w := httptest.NewRecorder()
-	controlHandler(example(), newRegistry(), zerolog.Nop()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/callbacks?format=csv", http.NoBody))
+	inside(example()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/callbacks?format=csv", http.NoBody))
 	rows, err := csv.NewReader(w.Body).ReadAll()
 	if err != nil || len(rows) != 3 {
 		t.Fatalf("%d rows, %v; want a head and two lines", len(rows), err)
@@ -141,7 +141,7 @@ func TestWhoMaySeeNumbers(t *testing.T) {
 			sees bool
 		}{{visitor{role: viewer}, false}, {visitor{role: operator, name: "alice"}, true}, {visitor{role: admin, control: true}, true}} {
 			mux := http.NewServeMux()
-			handleAPI(mux, example(), func(*http.Request) visitor { return v.who }, zerolog.Nop())
+			handleAPI(mux, example(), newLive(exampleStatus), func(*http.Request) visitor { return v.who }, zerolog.Nop())
 			w := httptest.NewRecorder()
 			mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, http.NoBody))
 			if got := strings.Contains(w.Body.String(), "441905000001"); got != v.sees || w.Code != http.StatusOK {
@@ -153,7 +153,7 @@ func TestWhoMaySeeNumbers(t *testing.T) {
 
 func TestATickOffIsDoneInTheNameOfTheToken(t *testing.T) {
 	mux := http.NewServeMux()
-	handleAPI(mux, example(), func(*http.Request) visitor { return visitor{role: operator, name: "alice"} }, zerolog.Nop())
+	handleAPI(mux, example(), newLive(exampleStatus), func(*http.Request) visitor { return visitor{role: operator, name: "alice"} }, zerolog.Nop())
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/v1/callbacks/done", strings.NewReader(`{"who":"+441905000001","outcome":"spoke","by":"mallory"}`)))
 	var r CallBackResult

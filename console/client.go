@@ -84,11 +84,7 @@ func (c *Client) send(ctx context.Context, method, path string, body, into any) 
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "dial" {
-			return fmt.Errorf("%w on %s: %w", ErrUnreachable, c.socket, op.Err)
-		}
-		return fmt.Errorf("ask %s: %w", c.socket, err)
+		return c.unreachable(err)
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -108,4 +104,13 @@ func (c *Client) send(ctx context.Context, method, path string, body, into any) 
 		}
 		return fmt.Errorf("%s %s: %s", method, path, resp.Status)
 	}
+}
+
+// unreachable says why a node did not answer.
+func (c *Client) unreachable(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return fmt.Errorf("%w on %s: %w", ErrUnreachable, c.socket, op.Err)
+	}
+	return fmt.Errorf("ask %s: %w", c.socket, err)
 }

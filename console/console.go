@@ -95,7 +95,7 @@ func New(cfg Config, node Node, metrics prometheus.Gatherer, log zerolog.Logger)
 		c.doors = append(c.doors, &door{
 			name:   path,
 			open:   func() (net.Listener, error) { return listenControl(path) },
-			server: newServer(controlHandler(node, metrics, log)),
+			server: newServer(controlHandler(node, metrics, c.live, log)),
 		})
 	}
 	if cfg.Listen != "" {

@@ -358,6 +358,11 @@ func TestTheAPIIsReadFromThisMachineOnly(t *testing.T) {
 	}
 }
 
+// inside is the control socket's door.
+func inside(n Node) http.Handler {
+	return controlHandler(n, newRegistry(), newLive(n.Status), zerolog.Nop())
+}
+
 // outside is the TCP door of a node without a tokens file.
 func outside(n Node) http.Handler { return outsideWith(n, "") }
 

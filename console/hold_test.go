@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 
 	"nines/health"
 )
@@ -78,7 +77,7 @@ func TestAnActThatFailsSaysWhoseFaultItIs(t *testing.T) {
 		n := example()
 		n.hold = func(HoldRequest) (HoldResult, error) { return HoldResult{}, tt.err }
 		n.release = func(string, string) (ReleaseResult, error) { return ReleaseResult{}, tt.err }
-		handler := controlHandler(n, newRegistry(), zerolog.Nop())
+		handler := inside(n)
 		for _, r := range []*http.Request{
 			httptest.NewRequest("POST", "/api/v1/holds", strings.NewReader(`{"endpoint":"x"}`)),
 			httptest.NewRequest("DELETE", "/api/v1/holds/x?by=bob", nil),
@@ -99,7 +98,7 @@ func TestAHoldThatIsNoJSONIsRefused(t *testing.T) {
 		t.Errorf("the node was asked for %+v", req)
 		return HoldResult{}, nil
 	}
-	handler := controlHandler(n, newRegistry(), zerolog.Nop())
+	handler := inside(n)
 	for _, body := range []string{"", "{", `[]`, `{"endpoint": 5}`, `{"endpoint":"x","until":"tomorrow"}`} {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequest("POST", "/api/v1/holds", strings.NewReader(body)))

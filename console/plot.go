@@ -41,6 +41,7 @@ type gridLine struct {
 type tick struct {
 	X     float64
 	Label string
+	Last  bool // it stands at the right end
 }
 
 type series struct {
@@ -99,7 +100,10 @@ func plotMinutes(hour []minute, endpoints []EndpointStatus) plot {
 	if n := len(hour); n > 0 {
 		for back := 0; back < historyMinutes; back += minutesBetweenTicks {
 			x := plotLeft + plotWide - step*(float64(back)+.5)
-			p.Ticks = append(p.Ticks, tick{round(x), hour[n-1].At.Add(-time.Duration(back) * time.Minute).Format("15:04")})
+			if back == 0 {
+				x = plotLeft + plotWide
+			}
+			p.Ticks = append(p.Ticks, tick{round(x), hour[n-1].At.Add(-time.Duration(back) * time.Minute).Format("15:04"), back == 0})
 		}
 	}
 	var words []string
@@ -140,9 +144,9 @@ func plotGaps(rescues []Rescue) plot {
 		})
 	}
 	first, last := rescues[0], rescues[len(rescues)-1]
-	p.Ticks = []tick{{round(plotLeft + step*.5), first.At.Format(time.TimeOnly)}}
+	p.Ticks = []tick{{round(plotLeft + 28), first.At.Format(time.TimeOnly), false}}
 	if len(rescues) > 8 {
-		p.Ticks = append(p.Ticks, tick{round(plotLeft + step*(float64(len(rescues))-.5)), last.At.Format(time.TimeOnly)})
+		p.Ticks = append(p.Ticks, tick{round(plotLeft + step*float64(len(rescues))), last.At.Format(time.TimeOnly), true})
 	}
 	slices.Sort(gaps)
 	p.Words = fmt.Sprintf("The latest %d rescues: median %.0f ms, longest %.0f ms.", len(gaps), gaps[len(gaps)/2], gaps[len(gaps)-1])

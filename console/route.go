@@ -35,6 +35,7 @@ type param struct{ name, about string }
 type ask struct {
 	*http.Request
 	node Node
+	live *live
 	who  visitor
 }
 
@@ -95,14 +96,21 @@ func readJSON(from io.Reader, into any) error {
 
 // routes is the API.
 func routes() []route {
-	return slices.Concat(statusRoutes, holdRoutes, callRoutes, callBackRoutes, documentRoutes)
+	return slices.Concat(
+		statusRoutes,
+		holdRoutes,
+		callRoutes,
+		callBackRoutes,
+		liveRoutes,
+		documentRoutes,
+	)
 }
 
 // handleAPI puts the API into a mux. Who the visitor is was found out before; here it is looked whether they may.
-func handleAPI(mux *http.ServeMux, node Node, who func(*http.Request) visitor, log zerolog.Logger) {
+func handleAPI(mux *http.ServeMux, node Node, l *live, who func(*http.Request) visitor, log zerolog.Logger) {
 	for _, rt := range routes() {
 		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
-			a := &ask{Request: r, node: node, who: who(r)}
+			a := &ask{Request: r, node: node, live: l, who: who(r)}
 			if code, why := rt.allows(a.who); why != "" {
 				write(w, code, Problem{why})
 				return

@@ -75,11 +75,11 @@ type RouteStatus struct {
 	Name    string   `json:"name"`
 	Class   string   `json:"class"` // emergency, routine, test
 	Numbers []string `json:"numbers"`
-	Aid     bool     `json:"aid"`    // its calls come as mutual aid
-	Order   []string `json:"order"`  // the endpoints as a call that came now would ask them
-	Usual   string   `json:"usual"`  // the endpoint that the file names first
-	Calls   int      `json:"calls"`  // that live now
-	Latest  *Answer  `json:"latest"` // the call that was answered last
+	Aid     bool     `json:"aid"`              // its calls come as mutual aid
+	Order   []string `json:"order"`            // the endpoints as a call that came now would ask them
+	Usual   string   `json:"usual"`            // the endpoint that the file names first
+	Calls   int      `json:"calls"`            // that live now
+	Latest  *Answer  `json:"latest,omitempty"` // the call that was answered last
 }
 
 // Answer says who took a call.

@@ -91,7 +91,22 @@ func (p program) root() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(p.runCommand(), p.checkCommand(), p.reloadCommand(), p.statusCommand(), p.holdCommand(), p.releaseCommand(), p.holdsCommand(), p.callsCommand(), p.callCommand(), p.callbacksCommand(), p.tokenCommand(), p.versionCommand(), p.demoCommand())
+	root.AddCommand(
+		p.runCommand(),
+		p.checkCommand(),
+		p.reloadCommand(),
+		p.statusCommand(),
+		p.topCommand(),
+		p.holdCommand(),
+		p.releaseCommand(),
+		p.holdsCommand(),
+		p.callsCommand(),
+		p.callCommand(),
+		p.callbacksCommand(),
+		p.tokenCommand(),
+		p.versionCommand(),
+		p.demoCommand(),
+	)
 	return root
 }
 

@@ -32,7 +32,7 @@
       show($("clock"), two(d.getUTCHours()) + ":" + two(d.getUTCMinutes()) + ":" + two(d.getUTCSeconds()));
       for (const t of document.querySelectorAll("time[data-rel]")) {
         const then = Date.parse(t.dateTime);
-        show(t, then > now + 1000 ? "in " + words(then - now) : words(now - then) + (t.dataset.rel === "for" ? "" : " ago"));
+        show(t, then > now + 1000 ? "in " + words(then - now) : (t.dataset.rel === "for" ? "for " + words(now - then) : words(now - then) + " ago"));
       }
     }
     if (!viewOf) return;
