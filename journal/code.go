@@ -451,11 +451,11 @@ func recordOf(e *Entry, s *salts, public []byte) record {
 	return r
 }
 
-// key is how a name is looked up: rows of the index are numbers, and what is found by one is compared with the name itself.
-func key(name string) int64 {
-	h := fnv.New64a()
+// key is the short hash under which a name is looked up. What is found by it is compared with the name itself.
+func key(name string) uint32 {
+	h := fnv.New32a()
 	_, _ = io.WriteString(h, name)
-	return int64(h.Sum64())
+	return h.Sum32()
 }
 
 // tailDigits is how many digits of a number two spellings of it have in common: +44 1905 331101 and 01905 331101.

@@ -208,106 +208,146 @@ func (m Mask) Number(number string) string {
 // blocks gives the blocks in which there may be what a query asks for.
 func (r *Reader) blocks(ctx context.Context, q Query) iter.Seq2[block, error] {
 	return func(yield func(block, error) bool) {
-		where, args, err := r.where(ctx, q)
+		err := r.eachBlock(ctx, q, func(b block) bool { return yield(b, nil) })
 		if err != nil {
 			yield(block{}, fmt.Errorf("read %s: %w", r.path, err))
-			return
-		}
-		for {
-			some, err := r.someBlocks(ctx, where, args, q.Newest)
-			for i := range some {
-				if !yield(some[i], nil) {
-					return
-				}
-			}
-			if err != nil {
-				yield(block{}, fmt.Errorf("read %s: %w", r.path, err))
-				return
-			}
-			if len(some) < readSlice {
-				return
-			}
-			if last := some[len(some)-1].first; q.Newest {
-				args[1] = last - 1
-			} else {
-				args[0] = last + 1
-			}
 		}
 	}
 }
 
-// where says which blocks a query needs. Its first two arguments are the first and the last one.
-func (r *Reader) where(ctx context.Context, q Query) (string, []any, error) {
-	from, to := int64(0), int64(1<<62)
-	narrow := func(query string, args ...any) error {
-		var n sql.NullInt64
-		if err := r.db.QueryRowContext(ctx, query, args...).Scan(&n); err != nil {
+// eachBlock gives blocks until do says no.
+func (r *Reader) eachBlock(ctx context.Context, q Query, do func(block) bool) error {
+	s, err := r.span(ctx, q)
+	if err != nil {
+		return err
+	}
+	if q.Call != "" || q.Number != "" {
+		if s.only, err = r.named(ctx, q, s); err != nil {
 			return err
 		}
-		switch {
-		case !n.Valid:
-			from, to = 1, 0 // nothing is there
-		case strings.Contains(query, "min("):
-			from = max(from, n.Int64)
-		default:
-			to = min(to, n.Int64)
+	}
+	for {
+		some, more, err := r.someBlocks(ctx, &s, q)
+		for i := range some {
+			if !do(some[i]) {
+				return nil
+			}
 		}
-		return nil
-	}
-	var errs []error
-	if !q.Since.IsZero() {
-		errs = append(errs, narrow("SELECT min(first) FROM block WHERE hi >= ?", q.Since.UnixNano()))
-	}
-	if !q.Until.IsZero() {
-		errs = append(errs, narrow("SELECT max(first) FROM block WHERE lo < ?", q.Until.UnixNano()))
-	}
-	if q.After > 0 {
-		var n sql.NullInt64
-		errs = append(errs, r.db.QueryRowContext(ctx, "SELECT max(first) FROM block WHERE first <= ?", q.After+1).Scan(&n))
-		from = max(from, n.Int64)
-	}
-	if q.Before > 0 {
-		to = min(to, q.Before-1)
-	}
-	where, args := "first BETWEEN ? AND ?", []any{from, to}
-	if len(q.Types) > 0 {
-		var kinds uint64
-		for _, t := range q.Types {
-			kinds |= kindBit(t)
+		if err != nil || !more {
+			return err
 		}
-		where += " AND kinds & ? != 0"
-		args = append(args, int64(kinds))
 	}
-	if q.Call != "" {
-		where += " AND first IN (SELECT block FROM call_in WHERE call = ?)"
-		args = append(args, key(q.Call))
-	}
-	if q.Number != "" {
-		where += " AND first IN (SELECT block FROM number_in WHERE number = ?)"
-		args = append(args, key(numberTail(q.Number)))
-	}
-	return where, args, errors.Join(errs...)
 }
 
-func (r *Reader) someBlocks(ctx context.Context, where string, args []any, newest bool) ([]block, error) {
-	order := "ASC"
-	if newest {
-		order = "DESC"
+// span is the blocks that are left to be read.
+type span struct {
+	from, to int64   // numbers of first entries
+	only     []int64 // nil: any
+}
+
+// span says between which blocks a query's entries are.
+func (r *Reader) span(ctx context.Context, q Query) (span, error) {
+	s := span{from: 0, to: 1 << 62}
+	var err error
+	bound := func(none int64, query string, arg int64) int64 {
+		n := sql.NullInt64{}
+		if err == nil {
+			err = r.db.QueryRowContext(ctx, query, arg).Scan(&n)
+		}
+		if !n.Valid {
+			return none
+		}
+		return n.Int64
 	}
-	rows, err := r.db.QueryContext(ctx, fmt.Sprintf("SELECT %s FROM block WHERE %s ORDER BY first %s LIMIT %d", blockColumns, where, order, readSlice), args...)
+	if !q.Since.IsZero() {
+		s.from = bound(1<<62, "SELECT min(first) FROM block WHERE hi >= ?", q.Since.UnixNano())
+	}
+	if !q.Until.IsZero() {
+		s.to = bound(0, "SELECT max(first) FROM block WHERE lo < ?", q.Until.UnixNano())
+	}
+	if q.After > 0 {
+		s.from = max(s.from, bound(0, "SELECT max(first) FROM block WHERE first <= ?", q.After+1))
+	}
+	if q.Before > 0 {
+		s.to = min(s.to, q.Before-1)
+	}
+	return s, err
+}
+
+// named gives the blocks in which the call and the number of a query occur.
+func (r *Reader) named(ctx context.Context, q Query, s span) ([]int64, error) {
+	rows, err := r.db.QueryContext(ctx, "SELECT block, calls, numbers FROM names WHERE block BETWEEN ? AND ? ORDER BY block", s.from, s.to)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var some []block
+	call, number := key(q.Call), key(numberTail(q.Number))
+	found := []int64{}
+	for rows.Next() {
+		var first int64
+		var calls, numbers sql.RawBytes
+		if err := rows.Scan(&first, &calls, &numbers); err != nil {
+			return nil, err
+		}
+		if (q.Call == "" || nameIn(calls, call)) && (q.Number == "" || nameIn(numbers, number)) {
+			found = append(found, first)
+		}
+	}
+	if q.Newest {
+		slices.Reverse(found)
+	}
+	return found, rows.Err()
+}
+
+// someBlocks fetches the next blocks.
+func (r *Reader) someBlocks(ctx context.Context, s *span, q Query) (some []block, more bool, err error) {
+	text := "SELECT " + blockColumns + " FROM block WHERE first BETWEEN ? AND ?"
+	args := []any{s.from, s.to}
+	if s.only != nil {
+		n := min(readSlice, len(s.only))
+		text += " AND first IN (" + strings.TrimSuffix(strings.Repeat("?,", n), ",") + ")"
+		for _, first := range s.only[:n] {
+			args = append(args, first)
+		}
+		s.only = s.only[n:]
+		more = len(s.only) > 0
+	}
+	if len(q.Types) > 0 {
+		text += " AND kinds & ? != 0"
+		args = append(args, int64(kindsOf(q.Types)))
+	}
+	text += " ORDER BY first"
+	if q.Newest {
+		text += " DESC"
+	}
+	rows, err := r.db.QueryContext(ctx, fmt.Sprintf("%s LIMIT %d", text, readSlice), args...)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
 	for rows.Next() {
 		b, err := scanBlock(rows)
 		if err != nil {
-			return some, err
+			return some, false, err
 		}
 		some = append(some, b)
 	}
-	return some, rows.Err()
+	if s.only == nil && len(some) == readSlice {
+		more = true
+		if last := some[len(some)-1].first; q.Newest {
+			s.to = last - 1
+		} else {
+			s.from = last + 1
+		}
+	}
+	return some, more, rows.Err()
+}
+
+func kindsOf(types []Type) (kinds uint64) {
+	for _, t := range types {
+		kinds |= kindBit(t)
+	}
+	return kinds
 }
 
 // Minute is how often something happened in a minute.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"database/sql"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,20 +14,21 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// The book's file. Entries stand in blocks of some hundred, because a row for each would cost more than the call it speaks of. Beside the blocks there
-// are rows that say in which blocks a call or a number occurs, and what happened in each minute; they are found again from the blocks.
+// The book's file. Entries stand in blocks of some hundred, because a row for each would cost more than the call it speaks of. For the same reason no index has a
+// row for each call: beside each block stand the short hashes of the calls and numbers in it, and a search reads all of those. A table counts what happened
+// in each minute.
 const schema = `
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE block (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, lo INTEGER NOT NULL, hi INTEGER NOT NULL, kinds INTEGER NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL);
 CREATE INDEX block_time ON block (hi, lo, first);
-CREATE TABLE call_in (call INTEGER, block INTEGER, PRIMARY KEY (call, block)) WITHOUT ROWID;
-CREATE TABLE number_in (number INTEGER, block INTEGER, PRIMARY KEY (number, block)) WITHOUT ROWID;
+CREATE TABLE names (block INTEGER PRIMARY KEY, calls BLOB NOT NULL, numbers BLOB NOT NULL);
 CREATE TABLE minute (at INTEGER, what TEXT, who TEXT, n INTEGER NOT NULL, PRIMARY KEY (at, what, who)) WITHOUT ROWID;
 `
 
@@ -56,7 +58,7 @@ type store struct {
 	block block // the last one, which grows until it is full; empty: the next entry begins one
 	cut   int64 // the first entry that is kept
 
-	putBlock, putCall, putNumber, putMinute, lastBlock *sql.Stmt
+	putBlock, putNames, putMinute, lastBlock *sql.Stmt
 
 	public, scratch []byte
 	minutes         map[minuteKey]int64
@@ -70,8 +72,8 @@ type block struct {
 	head        hash
 	body        []byte
 
-	calls   map[int64]bool // that have a row for it already
-	numbers map[int64]bool
+	calls   nameSet
+	numbers nameSet
 	dirty   bool
 }
 
@@ -79,6 +81,9 @@ type minuteKey struct {
 	at        int64 // Unix time in minutes
 	what, who string
 }
+
+// fast has SQLite use fdatasync, which is as durable as fsync and does not write the file's times down.
+var fast = sync.OnceFunc(func() { _, _ = sqlite.Fdatasync(true) }) // where there is none fsync stays
 
 // address is how SQLite is told of a file, whatever is in its name.
 func address(path, params string) string {
@@ -92,6 +97,7 @@ func address(path, params string) string {
 
 // openStore opens the book, or begins one.
 func openStore(path string, key ed25519.PrivateKey) (*store, error) {
+	fast()
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, err
 	}
@@ -137,8 +143,7 @@ func (s *store) begin() error {
 		text string
 	}{
 		{&s.putBlock, "INSERT OR REPLACE INTO block (first, last, lo, hi, kinds, head, body) VALUES (?, ?, ?, ?, ?, ?, ?)"},
-		{&s.putCall, "INSERT OR IGNORE INTO call_in (call, block) VALUES (?, ?)"},
-		{&s.putNumber, "INSERT OR IGNORE INTO number_in (number, block) VALUES (?, ?)"},
+		{&s.putNames, "INSERT OR REPLACE INTO names (block, calls, numbers) VALUES (?, ?, ?)"},
 		{&s.putMinute, "INSERT INTO minute (at, what, who, n) VALUES (?, ?, ?, ?) ON CONFLICT (at, what, who) DO UPDATE SET n = n + excluded.n"},
 		{&s.lastBlock, "SELECT last, head FROM block ORDER BY first DESC LIMIT 1"},
 	} {
@@ -207,7 +212,7 @@ func (s *store) resume(ctx context.Context) error {
 	}
 	s.chain.seq, s.chain.head = b.last, b.head
 	if len(b.body) < blockSize && b.sound() { // one that was damaged stays as it is, for verify to find
-		b.calls, b.numbers = map[int64]bool{}, map[int64]bool{}
+		b.rename()
 		s.block = b
 	}
 	return nil
@@ -367,24 +372,13 @@ func (s *store) add(ctx context.Context, e *Entry) error {
 	e.Seq = s.chain.seq
 	b := &s.block
 	if b.body == nil {
-		*b = block{first: e.Seq, lo: e.At.UnixNano(), hi: e.At.UnixNano(), body: make([]byte, 0, blockSize+blockSize/4), calls: map[int64]bool{}, numbers: map[int64]bool{}}
+		*b = block{first: e.Seq, lo: e.At.UnixNano(), hi: e.At.UnixNano(), body: make([]byte, 0, blockSize+blockSize/4)}
 	}
 	b.body, s.scratch = r.append(b.body, s.scratch)
 	b.last, b.head, b.dirty = e.Seq, h, true
 	b.lo, b.hi = min(b.lo, e.At.UnixNano()), max(b.hi, e.At.UnixNano())
 	b.kinds |= kindBit(e.Type)
-	for _, k := range indexKeys(e) {
-		if err := s.index(ctx, s.putCall, b.calls, k); err != nil {
-			return err
-		}
-	}
-	for _, number := range [...]string{e.Caller, e.Called} {
-		if number != "" {
-			if err := s.index(ctx, s.putNumber, b.numbers, key(numberTail(number))); err != nil {
-				return err
-			}
-		}
-	}
+	b.name(e)
 	if k, ok := counted(e); ok {
 		s.minutes[k]++
 	}
@@ -394,26 +388,61 @@ func (s *store) add(ctx context.Context, e *Entry) error {
 	return nil
 }
 
-// indexKeys are the names under which a call's entry is found.
-func indexKeys(e *Entry) []int64 {
-	switch {
-	case e.Call != "" && e.CallID != "":
-		return []int64{key(e.Call), key(e.CallID)}
-	case e.Call != "":
-		return []int64{key(e.Call)}
-	case e.CallID != "":
-		return []int64{key(e.CallID)}
-	}
-	return nil
+// nameSet is the names that occur in a block, four bytes of a hash each.
+type nameSet struct {
+	list []byte
+	have map[uint32]bool
 }
 
-func (s *store) index(ctx context.Context, put *sql.Stmt, have map[int64]bool, k int64) error {
-	if have[k] {
-		return nil
+func (n *nameSet) add(name string) {
+	if name == "" {
+		return
 	}
-	have[k] = true
-	_, err := put.ExecContext(ctx, k, s.block.first)
-	return err
+	if n.have == nil {
+		n.have = map[uint32]bool{}
+	}
+	k := key(name)
+	if n.have[k] {
+		return
+	}
+	n.have[k] = true
+	n.list = binary.BigEndian.AppendUint32(n.list, k)
+}
+
+// nameIn says whether a name may be in a list; a few times in a thousand million it is another one.
+func nameIn(list []byte, k uint32) bool {
+	for ; len(list) >= 4; list = list[4:] {
+		if binary.BigEndian.Uint32(list) == k {
+			return true
+		}
+	}
+	return false
+}
+
+// name notes under which names an entry is found.
+func (b *block) name(e *Entry) {
+	b.calls.add(e.Call)
+	b.calls.add(e.CallID)
+	for _, number := range [...]string{e.Caller, e.Called} {
+		if number != "" {
+			b.numbers.add(numberTail(number))
+		}
+	}
+}
+
+// rename finds the names of a block anew.
+func (b *block) rename() {
+	b.calls, b.numbers = nameSet{}, nameSet{}
+	var r record
+	for body := b.body; len(body) > 0; {
+		var err error
+		if body, err = r.next(body); err != nil {
+			return
+		}
+		if e, err := r.entry(0); err == nil {
+			b.name(&e)
+		}
+	}
 }
 
 // flush writes the last block down. A full one is closed.
@@ -433,8 +462,19 @@ func (s *store) flush(ctx context.Context) error {
 }
 
 func (s *store) putWhole(ctx context.Context, b *block) error {
-	_, err := s.putBlock.ExecContext(ctx, b.first, b.last, b.lo, b.hi, int64(b.kinds), b.head[:], b.body)
+	if _, err := s.putBlock.ExecContext(ctx, b.first, b.last, b.lo, b.hi, int64(b.kinds), b.head[:], b.body); err != nil {
+		return err
+	}
+	_, err := s.putNames.ExecContext(ctx, b.first, blob(b.calls.list), blob(b.numbers.list))
 	return err
+}
+
+// blob is bytes that SQLite does not take for NULL.
+func blob(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 // kindBit is a type's bit in a block's kinds; types that are spelt out share the first.
@@ -481,7 +521,7 @@ func (s *store) size() int64 {
 // close closes the file. Whatever happens the store is done with.
 func (s *store) close() error {
 	var errs []error
-	for _, st := range []*sql.Stmt{s.putBlock, s.putCall, s.putNumber, s.putMinute, s.lastBlock} {
+	for _, st := range []*sql.Stmt{s.putBlock, s.putNames, s.putMinute, s.lastBlock} {
 		if st != nil {
 			errs = append(errs, st.Close())
 		}

@@ -132,7 +132,7 @@ func (s *store) forget(now time.Time, cfg Config) (bool, error) {
 	err = s.secretly(ctx, func() error {
 		return s.writeWith([]Entry{{At: now, Type: Cut, Count: int(last.last - old[0].first + 1), Why: why, Data: mark.data()}}, func(ctx context.Context) error {
 			for i := range old {
-				if err := s.drop(ctx, &old[i]); err != nil {
+				if err := s.drop(ctx, old[i].first); err != nil {
 					return err
 				}
 			}
@@ -170,33 +170,12 @@ func (s *store) oldest(ctx context.Context, limit int64, any bool) ([]block, err
 	return old, rows.Err()
 }
 
-// drop deletes a block and what points to it.
-func (s *store) drop(ctx context.Context, b *block) error {
-	var r record
-	for body := b.body; len(body) > 0; {
-		var err error
-		if body, err = r.next(body); err != nil {
-			break // damaged: what cannot be read cannot be looked up either
-		}
-		e, err := r.entry(0)
-		if err != nil {
-			continue
-		}
-		for _, k := range indexKeys(&e) {
-			if _, err := s.conn.ExecContext(ctx, "DELETE FROM call_in WHERE call = ? AND block = ?", k, b.first); err != nil {
-				return err
-			}
-		}
-		for _, number := range [...]string{e.Caller, e.Called} {
-			if number == "" {
-				continue
-			}
-			if _, err := s.conn.ExecContext(ctx, "DELETE FROM number_in WHERE number = ? AND block = ?", key(numberTail(number)), b.first); err != nil {
-				return err
-			}
-		}
+// drop deletes a block.
+func (s *store) drop(ctx context.Context, first int64) error {
+	if _, err := s.conn.ExecContext(ctx, "DELETE FROM names WHERE block = ?", first); err != nil {
+		return err
 	}
-	_, err := s.conn.ExecContext(ctx, "DELETE FROM block WHERE first = ?", b.first)
+	_, err := s.conn.ExecContext(ctx, "DELETE FROM block WHERE first = ?", first)
 	return err
 }
 
@@ -258,9 +237,9 @@ var messageKinds = kindBit(CallSignalingMessage) | kindBit(MalformedMessage)
 
 // replace writes a block that was edited.
 func (s *store) replace(ctx context.Context, b *block) error {
+	b.rename()
 	if s.block.body != nil && b.first == s.block.first {
-		s.block.body, s.block.kinds = b.body, b.kinds
-		return s.putWhole(ctx, &s.block)
+		s.block.body, s.block.kinds, s.block.calls, s.block.numbers = b.body, b.kinds, b.calls, b.numbers
 	}
 	return s.putWhole(ctx, b)
 }
