@@ -78,8 +78,8 @@ type Book struct {
 	opened   bool // the file was open once in this run
 	failed   int  // attempts in a row
 	lastTidy time.Time
-	retried  bool // what is in hand was told to the feeds already
-	head     struct {
+	retried  bool     // what is in hand was told to the feeds already
+	head     struct { // where the chain ends if the last attempt was written after all
 		seq  int64
 		hash hash
 	}
@@ -389,8 +389,12 @@ func (b *Book) attempt(entries []Entry) error {
 			return nil
 		}
 	}
+	before := b.store.chain.seq
 	err := b.store.write(entries)
-	b.head.seq, b.head.hash = b.store.chain.seq, b.store.chain.head
+	b.head.seq = 0
+	if now := b.store.chain; now.seq == before+int64(len(entries)) { // it may be on the disk even if err says that it is not
+		b.head.seq, b.head.hash = now.seq, now.head
+	}
 	return err
 }
 
@@ -431,7 +435,7 @@ func (b *Book) fail(err error) {
 	b.drop()
 	switch {
 	case errors.Is(err, errVanished):
-		b.log.Error().Str("path", b.cfg.Path).Msg("the book's file is gone: a fresh one is begun, which continues the chain")
+		b.log.Error().Str("path", b.cfg.Path).Msg("the book's file was taken away: one that is gone is begun anew and continues the chain")
 	case damaged(err):
 		b.moveAside(err)
 	}

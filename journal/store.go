@@ -181,8 +181,10 @@ func (s *store) prepareFile(ctx context.Context) error {
 	case have > schemaVersion:
 		return fmt.Errorf("%w: a later version wrote it", errNoBook)
 	}
+	// secure_delete leaves nothing of what was replaced in the file, or an erased number could still stand on a page that is free.
 	// In WAL with FULL every commit is on the disk before it returns, when the power fails too: what Commit has promised.
-	if err := s.exec(ctx, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA journal_size_limit = 67108864", "PRAGMA cache_size = -32000", "PRAGMA temp_store = MEMORY"); err != nil {
+	if err := s.exec(ctx, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA journal_size_limit = 67108864", "PRAGMA cache_size = -32000", "PRAGMA temp_store = MEMORY",
+		"PRAGMA secure_delete = ON"); err != nil {
 		return err
 	}
 	if !fresh {

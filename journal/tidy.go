@@ -118,7 +118,11 @@ func (s *store) forget(now time.Time, cfg Config) (bool, error) {
 	if cfg.Keep > 0 {
 		limit = now.Add(-cfg.Keep).UnixNano()
 	}
-	tooBig := cfg.MaxBytes > 0 && s.size() > cfg.MaxBytes
+	used, err := s.used(ctx)
+	if err != nil {
+		return false, err
+	}
+	tooBig := cfg.MaxBytes > 0 && used > cfg.MaxBytes
 	old, err := s.oldest(ctx, limit, tooBig)
 	if err != nil || len(old) == 0 {
 		return false, err
@@ -129,24 +133,29 @@ func (s *store) forget(now time.Time, cfg Config) (bool, error) {
 	if last.hi >= limit {
 		why = fmt.Sprintf("the book had more than %d bytes: entries up to %d were forgotten", cfg.MaxBytes, last.last)
 	}
-	err = s.secretly(ctx, func() error {
-		return s.writeWith([]Entry{{At: now, Type: Cut, Count: int(last.last - old[0].first + 1), Why: why, Data: mark.data()}}, func(ctx context.Context) error {
-			for i := range old {
-				if err := s.drop(ctx, old[i].first); err != nil {
-					return err
-				}
-			}
-			if _, err := s.conn.ExecContext(ctx, "DELETE FROM minute WHERE at < ?", last.hi/int64(time.Minute)); err != nil {
+	err = s.writeWith([]Entry{{At: now, Type: Cut, Count: int(last.last - old[0].first + 1), Why: why, Data: mark.data()}}, func(ctx context.Context) error {
+		for i := range old {
+			if err := s.drop(ctx, old[i].first); err != nil {
 				return err
 			}
-			return s.setMeta(ctx, "cut", mark)
-		})
+		}
+		if _, err := s.conn.ExecContext(ctx, "DELETE FROM minute WHERE at < ?", last.hi/int64(time.Minute)); err != nil {
+			return err
+		}
+		return s.setMeta(ctx, "cut", mark)
 	})
 	if err != nil {
 		return false, err
 	}
 	s.cut = mark.Seq
 	return true, s.exec(ctx, "PRAGMA incremental_vacuum")
+}
+
+// used is how many bytes are in use; what was freed goes back to the disk when SQLite next empties its log.
+func (s *store) used(ctx context.Context) (int64, error) {
+	var pages, free int64
+	err := errors.Join(s.row(ctx, "PRAGMA page_count", &pages), s.row(ctx, "PRAGMA freelist_count", &free))
+	return (pages - free) * pageSize, err
 }
 
 // oldest gives the blocks to forget: those before limit, or the first ones whatever their age. The last block always stays.
@@ -179,15 +188,6 @@ func (s *store) drop(ctx context.Context, first int64) error {
 	return err
 }
 
-// secretly does something after which nothing of what was deleted is left in the file.
-func (s *store) secretly(ctx context.Context, do func() error) error {
-	if err := s.exec(ctx, "PRAGMA secure_delete = ON"); err != nil {
-		return err
-	}
-	err := do()
-	return errors.Join(err, s.exec(ctx, "PRAGMA secure_delete = OFF"))
-}
-
 // forgetMessages erases the text of messages that are old enough.
 func (s *store) forgetMessages(now time.Time, cfg Config) (bool, error) {
 	if cfg.KeepMessages <= 0 {
@@ -211,24 +211,22 @@ func (s *store) forgetMessages(now time.Time, cfg Config) (bool, error) {
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(blocks) == 0 {
 		return false, err
 	}
-	err = s.secretly(ctx, func() error {
-		return s.change(ctx, func() error {
-			for i := range blocks {
-				b := &blocks[i]
-				_, _ = b.edit(func(e *Entry, r *record) bool { // a damaged one stays as it is
-					if e.Type != CallSignalingMessage && e.Type != MalformedMessage || !r.personal[dataField].has || r.personal[dataField].erased {
-						return false
-					}
-					r.personal[dataField].erase(dataField)
-					return true
-				})
-				b.kinds &^= messageKinds
-				if err := s.replace(ctx, b); err != nil {
-					return err
+	err = s.change(ctx, func() error {
+		for i := range blocks {
+			b := &blocks[i]
+			_, _ = b.edit(func(e *Entry, r *record) bool { // a damaged one stays as it is
+				if e.Type != CallSignalingMessage && e.Type != MalformedMessage || !r.personal[dataField].has || r.personal[dataField].erased {
+					return false
 				}
+				r.personal[dataField].erase(dataField)
+				return true
+			})
+			b.kinds &^= messageKinds
+			if err := s.replace(ctx, b); err != nil {
+				return err
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 	return err == nil, err
 }
