@@ -17,19 +17,21 @@ type tally struct {
 	notices *noticeBoard
 	records *recorder
 
-	mu       sync.Mutex
-	routes   map[policy.RouteName]*routeTally
-	trunks   map[policy.TrunkName]*trunkTally
-	attempts map[attemptKey]uint64
-	probes   map[probeKey]uint64
-	rtt      map[health.EndpointName]time.Duration
-	setup    map[policy.Class]*console.Histogram
-	gaps     map[policy.Class]*console.Histogram
-	latest   []time.Duration // gaps, a ring of maxGaps; gapAt is where the next one goes
-	gapAt    int
-	lastGap  time.Duration
-	answers  map[policy.EndpointName]answerCount
-	moved    []console.Rescue // oldest first, at most maxMoved
+	mu        sync.Mutex
+	routes    map[policy.RouteName]*routeTally
+	trunks    map[policy.TrunkName]*trunkTally
+	attempts  map[attemptKey]uint64
+	probes    map[probeKey]uint64
+	rtt       map[health.EndpointName]time.Duration
+	setup     map[policy.Class]*console.Histogram
+	gaps      map[policy.Class]*console.Histogram
+	latest    []time.Duration // gaps, a ring of maxGaps; gapAt is where the next one goes
+	gapAt     int
+	lastGap   time.Duration
+	answers   map[policy.EndpointName]answerCount
+	moved     []console.Rescue // oldest first, at most maxMoved
+	announced map[announcedKey]announcedTally
+	shed      map[policy.RouteName]uint64 // times that it began
 }
 
 // maxGaps is how many gaps of rescues the status makes its median of.
@@ -65,7 +67,7 @@ type probeKey struct {
 
 func newTally() *tally {
 	return &tally{
-		notices: &noticeBoard{}, records: newRecorder(nil),
+		notices: &noticeBoard{}, records: newRecorder(nil), announced: map[announcedKey]announcedTally{}, shed: map[policy.RouteName]uint64{},
 		routes: map[policy.RouteName]*routeTally{}, trunks: map[policy.TrunkName]*trunkTally{}, attempts: map[attemptKey]uint64{},
 		probes: map[probeKey]uint64{}, rtt: map[health.EndpointName]time.Duration{}, setup: map[policy.Class]*console.Histogram{}, gaps: map[policy.Class]*console.Histogram{},
 		answers: map[policy.EndpointName]answerCount{},
@@ -224,3 +226,34 @@ func (t *tally) Noticed(n health.Notice) { t.notices.add(n) }
 
 // Recorded implements sip.Observer.
 func (t *tally) Recorded(r sip.Record) { t.records.tell(r) }
+
+// Announced implements sip.Observer.
+func (t *tally) Announced(route policy.RouteName, name policy.AnnouncementName, finished bool, heard time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := announcedKey{route, name, finished}
+	a := t.announced[k]
+	a.n++
+	a.heard += max(heard, 0)
+	t.announced[k] = a
+}
+
+// Shed implements sip.Observer.
+func (t *tally) Shed(route policy.RouteName, on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if on {
+		t.shed[route]++
+	}
+}
+
+type announcedKey struct {
+	route    policy.RouteName
+	name     policy.AnnouncementName
+	finished bool
+}
+
+type announcedTally struct {
+	n     uint64
+	heard time.Duration
+}

@@ -17,6 +17,7 @@ type Aside struct {
 	Impaired bool               `json:",omitempty"` // an endpoint of the route is down, held, full or has failed this call (R6)
 	Until    time.Time          `json:",omitzero"`  // how long the step waits
 	PlanAt   time.Time          `json:",omitzero"`  // when a plan is asked for, or again; zero: none is wanted
+	InLine   bool               `json:",omitempty"` // it has a place in the line
 	Plays    bool               `json:",omitempty"` // the caller hears something of ours
 	Key      policy.Escape      `json:",omitzero"`  // the way out that the caller was told of last
 }
@@ -98,8 +99,14 @@ func refusalText(code int) string {
 // wait puts the caller into the line of its route.
 func (c *Call) wait(now time.Time, o policy.Otherwise, why string) {
 	c.do(Note{Text: fmt.Sprintf("%s: the caller waits for a person, %s at most", why, o.Wait)})
-	c.Aside.Until = now.Add(o.Wait)
-	switch {
+	c.Aside.Until, c.Aside.InLine = now.Add(o.Wait), false
+	c.wantPlan(now)
+}
+
+// lineUp has a caller who has got a place in the line hear so.
+func (c *Call) lineUp(now time.Time) {
+	c.Aside.InLine = true
+	switch o := c.Aside.step(); {
 	case o.Announce != "":
 		c.play(o)
 	case c.Taken:
@@ -109,7 +116,6 @@ func (c *Call) wait(now time.Time, o policy.Otherwise, why string) {
 		c.Rung, c.RingAt = true, now
 		c.do(Ring{})
 	}
-	c.wantPlan(now)
 }
 
 // play has the caller hear an announcement; in the line over and over.
@@ -224,6 +230,9 @@ func (c *Call) waits(now time.Time, ev Waits) {
 		a.PlanAt = ev.Until
 		if soonest := now.Add(minRetry); a.PlanAt.Before(soonest) {
 			a.PlanAt = soonest
+		}
+		if !a.InLine {
+			c.lineUp(now)
 		}
 	}
 }

@@ -109,6 +109,7 @@ func (at *attempt) takeSlot(now time.Time) bool {
 	sh.mu.Lock()
 	g := sh.slots.Ask(now, policy.Asking{
 		Endpoint: at.ep.Name, Class: s.machine.Class, SecondLine: s.match.SecondLine, Since: s.aloneSince(), Ticket: s.ticket(at.ep.Name),
+		Route: s.match.Route.Name, Turn: s.aside.ticket != 0 || s.aside.diverted != 0,
 	})
 	if g.OK && at.ep.Partner && s.number != "" {
 		sh.out[s.number]++

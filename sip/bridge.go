@@ -75,6 +75,9 @@ func (s *session) inDialog(now time.Time, part int, key txn.Key, m *wire.Message
 	case "PRACK":
 		s.onPrack(now, p, key, m, f)
 	default:
+		if part == 0 && s.alone() && s.onAlone(now, key, m, f) {
+			return
+		}
 		if s.across(part) == nil || !s.watch.lostAt.IsZero() { // in a rescue nobody is there to answer
 			s.onEarly(now, p, key, m, f)
 			return
@@ -146,7 +149,7 @@ func (s *session) onPrack(now time.Time, p *party, key txn.Key, m *wire.Message,
 	case !ok:
 		s.reply(now, key, m, f, 481, "Call/Transaction Does Not Exist")
 		return
-	case what == leg.Offered && p == &s.caller && s.frozen != nil:
+	case what == leg.Offered && p == &s.caller && s.frozen != nil && s.frozen.attempt != nil:
 		s.offeredAgain(now, key, m, f, d)
 	default:
 		s.reply(now, key, m, f, 200, "OK")
@@ -561,6 +564,10 @@ func (s *session) acked(now time.Time, part int, m *wire.Message) {
 	s.unacked(now, p)
 	if part == 0 && m.CSeq == s.invite.CSeq {
 		s.confirmed(now, m, d)
+		return
+	}
+	if part == 0 && s.alone() {
+		s.renegotiated(now, d)
 		return
 	}
 	for _, r := range s.relays {

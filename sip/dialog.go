@@ -224,7 +224,7 @@ func (s *session) mate(p *party) *party {
 		return &s.caller
 	case s.winner != nil:
 		return &s.winner.party
-	case s.frozen != nil:
+	case s.frozen != nil && s.frozen.attempt != nil:
 		return &s.frozen.attempt.party
 	}
 	return nil

@@ -65,7 +65,7 @@ type callerCheck struct {
 // caller whose phone answers is never cut off.
 func (s *session) checkCaller(now time.Time) {
 	s.check.next = now.Add(callerSilence / 3)
-	if s.check.out || s.winner == nil || s.caller.leg.Pending2xx != nil || !s.hearsCaller() || s.callerHeard(now) {
+	if s.check.out || s.winner == nil && !s.alone() || s.caller.leg.Pending2xx != nil || !s.hearsCaller() || s.callerHeard(now) {
 		return
 	}
 	line, err := s.caller.leg.Request("OPTIONS", nil)

@@ -94,6 +94,7 @@ const (
 	callAnswered    = "answered"
 	callRefused     = "refused"
 	callCancelled   = "cancelled"
+	callAnnounced   = "announced"    // it heard an announcement, and nobody answered
 	callLostTalking = "lost_talking" // R34: the caller left while nobody talked to it any more
 )
 
@@ -145,6 +146,8 @@ func (s *session) ended(now time.Time, why string) {
 		r.Outcome, r.Took = callAnswered, now.Sub(s.answeredAt)
 	}
 	switch {
+	case s.answeredAt.IsZero() && s.aside.answered:
+		r.Outcome = callAnnounced
 	case s.machine.LostTalking:
 		r.Outcome = callLostTalking
 	case s.code == 487:

@@ -281,3 +281,6 @@ func TestNoCallOfAnotherRunHasTheSameName(t *testing.T) {
 		t.Errorf("%d names for 6 calls", len(names))
 	}
 }
+
+func (*clerk) Announced(policy.RouteName, policy.AnnouncementName, bool, time.Duration) {}
+func (*clerk) Shed(policy.RouteName, bool)                                              {}

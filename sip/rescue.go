@@ -375,8 +375,16 @@ func (s *session) found() {
 func (s *session) replace(now time.Time, at *attempt) {
 	told := s.toldCaller()
 	s.counted(now, s.winner)
-	at.record(now, Record{Kind: CallTakenOver, Took: now.Sub(s.watch.lostAt)})
+	if lost := !s.watch.lostAt.IsZero(); lost {
+		at.record(now, Record{Kind: CallTakenOver, Took: now.Sub(s.watch.lostAt)})
+		s.watch.gapWaits = true
+	} else {
+		s.watch.gapWaits = false
+	}
 	s.winner, s.last = at, at
+	if s.answeredAt.IsZero() {
+		s.taken(now, at)
+	}
 	s.talksSince = now
 	s.aim(at)
 	if told != nil && at.far != nil {
@@ -384,7 +392,6 @@ func (s *session) replace(now time.Time, at *attempt) {
 	}
 	at.confirm(now)
 	s.found()
-	s.watch.gapWaits = true
 	s.watchTalk(now)
 	s.watch.next = now.Add(lookClosely)
 	s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Msg("another endpoint has taken the call over")
@@ -406,7 +413,7 @@ func (at *attempt) fits(m *wire.Message) bool {
 // toldCaller is the session description that the caller was last given, as its endpoint wrote it.
 func (s *session) toldCaller() []byte {
 	if s.winner == nil {
-		return nil
+		return s.aside.told
 	}
 	return s.winner.far
 }
@@ -428,8 +435,9 @@ func (s *session) retell(now time.Time) {
 func (s *session) abandon(now time.Time, a call.Abandon) {
 	at := s.attempt(a.Attempt)
 	s.counted(now, at)
-	if s.winner == at { // nobody has taken over: the caller has left
+	if s.winner == at { // nobody has taken over: the caller has left, or is announced to
 		s.winner = nil
+		s.aside.told, s.aside.answered = at.far, true
 	}
 	s.bye(now, &at.party, nil, `SIP;cause=503;text="`+quoteless(a.Why)+`"`, a.Why)
 	at.release()

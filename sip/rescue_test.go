@@ -83,7 +83,7 @@ func inWardOf(t *testing.T, voice time.Duration, observer sip.Observer, change f
 		}
 		w.server, err = sip.New(sip.Config{
 			Listen:  []wire.Listen{{Proto: wire.UDP, Addr: netip.MustParseAddrPort(nodeAddr + ":5060")}},
-			Network: w.node, Loops: 2, Log: zerolog.New(out).With().Timestamp().Logger(), Seed: 7, Media: w.relay, Observer: observer,
+			Network: w.node, Loops: 2, Log: zerolog.New(out).With().Timestamp().Logger(), Seed: 7, Media: w.relay, Observer: observer, Tapes: text,
 		}, r)
 		if err != nil {
 			t.Fatal(err)

@@ -48,6 +48,8 @@ type session struct {
 	refitDue   bool          // the winner must be asked again for the codecs that the caller was told (R44)
 	check      callerCheck
 	watch      watch               // over the endpoint's media (R20)
+	aside      aside               // what the caller hears of ours (R24)
+	onRoute    policy.RouteName    // the route that it came on
 	talksSince time.Time           // since when the present endpoint talks
 	retellDue  bool                // the caller must be asked again: the new endpoint answered otherwise (R21)
 	byeJudge   func(now time.Time) // a suspicious BYE that waits for its burst (R23)
@@ -126,7 +128,7 @@ func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flo
 		s.caller.far = s.offer.text()
 	}
 	s.caller.leg = newCallerLeg(s, m)
-	s.match = r.policy.Match(query(m, trunk))
+	s.match = r.policy.Match(s.query(now))
 	switch {
 	case !s.match.Found && trunk.Name == "":
 		l.refuse(now, key, m, f, 403, "Forbidden") // a stranger reaches emergency numbers only
@@ -137,11 +139,15 @@ func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flo
 	}
 	s.number = callerNumber(m)
 	s.machine = call.New(call.Params{Class: s.match.Route.Class})
+	s.onRoute = s.match.Route.Name
+	if s.match.Treated != "" {
+		s.onRoute = s.match.Treated
+	}
 	l.calls[s.id] = s
 	l.invites[key] = s
 	l.s.count.calls.Add(1)
 	l.s.count.active.Add(1)
-	l.s.cfg.Observer.CallBegan(trunk.Name, s.match.Route.Name)
+	l.s.cfg.Observer.CallBegan(trunk.Name, s.onRoute)
 	s.log.Info().Str("trunk", string(trunk.Name)).Str("route", string(s.match.Route.Name)).Str("called", s.match.Number).
 		Str("why", s.match.Why).Str("call_id", m.CallID).Bool("malformed", m.Malformed).Msg("call came in")
 	s.came(now)
@@ -150,10 +156,17 @@ func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flo
 	l.touch(s)
 }
 
+// query is what the caller's INVITE says about who is called, and what an operator has ordered about it.
+func (s *session) query(now time.Time) policy.Query {
+	q := query(s.invite, s.trunk)
+	q.Treated = s.loop.s.treatedNow(now)
+	return q
+}
+
 // query is what a request says about who is called.
 func query(m *wire.Message, trunk *Trunk) policy.Query {
 	_, to, _ := wire.NameAddr(m.To)
-	q := policy.Query{Trunk: trunk.Name, RequestURI: m.URI, To: to}
+	q := policy.Query{Trunk: trunk.Name, RequestURI: m.URI, To: to, Caller: callerNumber(m)}
 	for _, name := range [...]string{"P-Called-Party-ID", "Route"} {
 		for _, v := range m.All(name) {
 			if _, uri, _ := wire.NameAddr(v); name != "Route" || strings.HasPrefix(strings.ToLower(uri), "urn:") {
@@ -241,21 +254,35 @@ func (s *session) reserve(six bool, streams int) *media.Side {
 func (s *session) plan(now time.Time) {
 	srv := s.loop.s
 	if s.final { // a rescue: by the configuration that runs now, in the second line (R7, R21)
-		s.routing, s.frozen = srv.routing.Load(), nil
-		if m := s.routing.policy.Match(query(s.invite, s.trunk)); m.Found {
-			s.match = m
-		}
+		s.rematch(now)
 		s.match.SecondLine = true
+	} else if s.match.Route.Shed != nil {
+		srv.weigh(now)
 	}
-	snap := srv.health.Load()
 	srv.shared.mu.Lock()
+	p := s.routing.policy.Plan(s.match, s.view(now))
+	srv.shared.mu.Unlock()
+	s.planned(now, p)
+}
+
+// planned gives a plan to the call.
+func (s *session) planned(now time.Time, p policy.Plan) {
+	p.RescueBye = p.Rescue && s.match.Route.RescueBye
+	s.record(now, Record{Kind: CallPlanned, Plan: p.Steps, SecondLine: p.SecondLine, Why: p.Why})
+	s.feed(now, call.Planned{Plan: p})
+}
+
+// view is the world as a plan of this call sees it. The caller holds the lock.
+func (s *session) view(now time.Time) policy.View {
+	srv := s.loop.s
+	snap := srv.health.Load()
 	own := 0
 	for _, at := range s.attempts {
 		if at.marked {
 			own++
 		}
 	}
-	p := s.routing.policy.Plan(s.match, policy.View{
+	return policy.View{
 		State: func(name policy.EndpointName) policy.State {
 			st := snap.For(name, s.match.Number)
 			return policy.State{
@@ -266,11 +293,8 @@ func (s *session) plan(now time.Time) {
 		TakeCanary:  func(name policy.EndpointName) bool { return srv.shared.slots.TakeCanary(now, name) },
 		MaxForwards: maxForwards(s.invite),
 		CallerOut:   s.number != "" && srv.shared.out[s.number] > own,
-	})
-	srv.shared.mu.Unlock()
-	p.RescueBye = p.Rescue && s.match.Route.RescueBye
-	s.record(now, Record{Kind: CallPlanned, Plan: p.Steps, SecondLine: p.SecondLine, Why: p.Why})
-	s.feed(now, call.Planned{Plan: p})
+		Shed:        srv.shared.shedding.On(s.match.Route.Name),
+	}
 }
 
 func maxForwards(m *wire.Message) int {
@@ -297,6 +321,7 @@ func (s *session) feed(now time.Time, ev call.Event) {
 		s.reportSilence(now)
 	}
 	s.events = s.events[:0]
+	s.tidyAside(now)
 	s.loop.touch(s)
 }
 
@@ -331,12 +356,14 @@ func (s *session) undone(now time.Time, a call.Action) {
 		}
 	case call.Answer, call.NeedPlan:
 		s.faulted(now)
+	case call.Play:
+		s.feed(now, call.Unplayable{Why: "a fault of ours"})
 	case call.Over:
 		s.end(now, a.Why)
 	case call.Reject:
 		s.reject(now, a)
 	case call.Stop, call.Resume, call.Discard, call.Ring, call.Early, call.Aim, call.HangUp, call.Note,
-		call.Check, call.Rescuing, call.Kept, call.Replace, call.Abandon:
+		call.Check, call.Rescuing, call.Kept, call.Replace, call.Abandon, call.Hush, call.Escaping:
 		// The call goes by its deadlines.
 	}
 }
@@ -372,7 +399,7 @@ const maxFaults = 3
 func (s *session) perform(now time.Time, a call.Action) {
 	switch a := a.(type) {
 	case call.NeedPlan:
-		s.plan(now)
+		s.needPlan(now, a)
 	case call.Ask:
 		s.ask(now, a)
 	case call.Stop:
@@ -403,6 +430,12 @@ func (s *session) perform(now time.Time, a call.Action) {
 		s.replace(now, s.attempt(a.Attempt))
 	case call.Abandon:
 		s.abandon(now, a)
+	case call.Play:
+		s.play(now, a)
+	case call.Hush:
+		s.endPlay(now, a.Why)
+	case call.Escaping:
+		s.escaping(now, a)
 	case call.Note:
 		s.log.Info().Msg(a.Text)
 		s.record(now, Record{Kind: CallNoted, Why: a.Text})
@@ -542,7 +575,7 @@ func (s *session) answer(now time.Time, at *attempt) {
 	s.loop.s.count.answered.Add(1)
 	s.loop.s.count.talking.Add(1)
 	s.code = m.Status
-	s.loop.s.cfg.Observer.CallAnswered(s.match.Route.Name, s.machine.Class, at.ep.Name, setup)
+	s.loop.s.cfg.Observer.CallAnswered(s.onRoute, s.machine.Class, at.ep.Name, setup)
 	at.record(now, Record{Kind: CallAnswered, Code: m.Status, Took: setup})
 	s.log.Info().Str("endpoint", string(at.ep.Name)).Dur("setup_ms", setup).Int("attempt", int(at.id)).Msg("call answered")
 	s.refit(now, at)
@@ -595,6 +628,9 @@ func (s *session) reject(now time.Time, a call.Reject) {
 	m := s.invite
 	b := appendReply(make([]byte, 0, 512), m, s.src.Remote, a.Code, a.Text, s.caller.leg.LocalTag)
 	b = wire.AppendHeader(b, "Allow", allow)
+	if a.Later { // R24: not all of them at the same moment
+		b = wire.AppendHeader(b, "Retry-After", utoa(uint64(retryLeast+s.loop.rnd.IntN(retryMost-retryLeast))))
+	}
 	s.caller.leg.Reply(now, leg.Reply{Method: "INVITE", CSeq: m.CSeq, Code: a.Code})
 	s.loop.respond(now, s.key, a.Code, wire.AppendBody(b, nil))
 	if s.caller.lost {
@@ -608,9 +644,15 @@ func (s *session) reject(now time.Time, a call.Reject) {
 			s.loop.s.failing(now)
 		}
 	}
-	s.loop.s.cfg.Observer.CallFailed(s.match.Route.Name, s.machine.Class, a.Code)
+	s.loop.s.cfg.Observer.CallFailed(s.onRoute, s.machine.Class, a.Code)
 	s.log.Warn().Int("code", a.Code).Str("why", a.Why).Msg("call was not answered")
 }
+
+// When a routine caller who is refused may try again, in seconds.
+const (
+	retryLeast = 30
+	retryMost  = 120
+)
 
 // hangUp sends a BYE to one side. What the other side's BYE said goes with it (R46).
 func (s *session) hangUp(now time.Time, a call.HangUp) {
@@ -658,6 +700,8 @@ func (s *session) end(now time.Time, why string) {
 		return
 	}
 	s.over = true
+	s.endPlay(now, why)
+	s.tidyAside(now)
 	s.letGo(now, why)
 	s.log.Info().Str("why", why).Dur("age_ms", now.Sub(s.began)).Msg("call over")
 	s.found()
@@ -666,7 +710,7 @@ func (s *session) end(now time.Time, why string) {
 		s.log.Warn().Str("why", why).Msg("the caller left while nobody talked to it any more: ring it back")
 	}
 	s.loop.s.count.active.Add(-1)
-	s.loop.s.cfg.Observer.CallOver(s.trunk.Name, s.match.Route.Name, !s.answeredAt.IsZero())
+	s.loop.s.cfg.Observer.CallOver(s.trunk.Name, s.onRoute, !s.answeredAt.IsZero())
 	s.counted(now, s.last)
 	s.ended(now, why)
 	if !s.answeredAt.IsZero() {

@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ import (
 
 	"nines/health"
 	"nines/media"
+	"nines/media/voice"
 	"nines/policy"
 	"nines/sip/wire"
 )
@@ -85,6 +87,10 @@ type Observer interface {
 	Heard(trunk policy.TrunkName)
 	// Noticed says what an operator should know besides verdicts; it is in the log already.
 	Noticed(health.Notice)
+	// Announced says that a caller has heard an announcement, to its end or not, and for how long.
+	Announced(route policy.RouteName, name policy.AnnouncementName, finished bool, heard time.Duration)
+	// Shed says that load protection has switched a route.
+	Shed(route policy.RouteName, on bool)
 	// Recorded says what happened, for the book. It is called often, from every loop.
 	Recorded(Record)
 }
@@ -98,6 +104,10 @@ type Config struct {
 	Media     *media.Relay
 	Observer  Observer
 	Log       zerolog.Logger
+	// Tapes gives the recordings of an announcement; it must not block. Nil, or none: it can't be played.
+	Tapes func(policy.AnnouncementName) []*voice.Tape
+	// MostPlaying is how many announcements are played at one time; 0 means 1000.
+	MostPlaying int
 	// Resolve looks a host name up; nil means the system's resolver.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Seed makes tags, branches and jitter repeatable in simulations; zero means real randomness.
@@ -118,7 +128,8 @@ type Server struct {
 	count   counters
 	names   *resolver
 	said    sayings
-	listen  []wire.Listen // our concrete sockets
+	listen  []wire.Listen                              // our concrete sockets
+	treats  atomic.Pointer[map[policy.RouteName]Treat] // replaced whole, under shared.mu
 
 	draining     atomic.Bool
 	lastHeard    atomic.Int64                   // Unix nanoseconds
@@ -130,11 +141,13 @@ type Server struct {
 
 // shared is what calls of different loops must agree on.
 type shared struct {
-	mu    sync.Mutex
-	slots *policy.Slots
-	pace  *policy.Pace              // of rescues
-	held  map[policy.Place]*attempt // those that wait for their turn
-	out   map[string]int            // caller numbers that are in a call at a partner (R9)
+	mu       sync.Mutex
+	shedding policy.Shedding
+	sheds    bool // the routing that was judged last sheds
+	slots    *policy.Slots
+	pace     *policy.Pace              // of rescues
+	held     map[policy.Place]*attempt // those that wait for their turn
+	out      map[string]int            // caller numbers that are in a call at a partner (R9)
 	// options says which endpoints answer in-dialog OPTIONS with 2xx: learned in their first call, kept (R20).
 	options  map[policy.EndpointName]bool
 	byeTimes map[policy.EndpointName][]time.Time // the last BYEs of each endpoint (R23)
@@ -388,6 +401,7 @@ func (h *hostSet) has(a netip.Addr) bool {
 type routing struct {
 	Routing
 	policy *policy.Policy
+	sheds  bool // a route of it does
 	byName map[policy.EndpointName]*endpoint
 	tls    tlsConfigs
 }
@@ -427,6 +441,7 @@ func (s *Server) compile(r Routing) (*routing, error) {
 		c.byName[e.Name] = ep
 	}
 	c.policy = policy.New(pc)
+	c.sheds = slices.ContainsFunc(r.Routes, func(rt policy.Route) bool { return rt.Shed != nil })
 	return c, nil
 }
 
@@ -473,6 +488,8 @@ func (nobody) Attempted(policy.EndpointName, string)                            
 func (nobody) Probed(health.Probe)                                                             {}
 func (nobody) Heard(policy.TrunkName)                                                          {}
 func (nobody) Noticed(health.Notice)                                                           {}
+func (nobody) Announced(policy.RouteName, policy.AnnouncementName, bool, time.Duration)        {}
+func (nobody) Shed(policy.RouteName, bool)                                                     {}
 func (nobody) Recorded(Record)                                                                 {}
 
 func systemResolve(ctx context.Context, host string) ([]netip.Addr, error) {

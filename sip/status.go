@@ -20,6 +20,8 @@ type counters struct {
 	resent, repeats                                          atomic.Uint64
 	rescues, rescued, kept, lostTalking                      atomic.Uint64
 	rescuing                                                 atomic.Int64
+	announced, announcements, escaped, unplayable            atomic.Uint64
+	announcing, emergencyWaiting                             atomic.Int64
 }
 
 // Counters are numbers since the start, but for Active, Talking and Rescuing, which are now.
@@ -31,25 +33,31 @@ type Counters struct {
 	Active    int64  `json:"active"`
 	Talking   int64  `json:"talking"`
 
-	Requests       uint64 `json:"requests"`
-	Responses      uint64 `json:"responses"`
-	Garbage        uint64 `json:"garbage"`         // no SIP
-	Malformed      uint64 `json:"malformed"`       // mended
-	Stray          uint64 `json:"stray"`           // of no call and no request of ours
-	Overflow       uint64 `json:"overflow"`        // dropped because a loop was full
-	Unknown        uint64 `json:"unknown"`         // requests of hosts that are neither trunk nor endpoint
-	UnknownInvites uint64 `json:"unknown_invites"` // INVITEs of such hosts
-	ICMP           uint64 `json:"icmp"`
-	Panics         uint64 `json:"panics"`
-	Stalls         uint64 `json:"stalls"`       // times we were late ourselves
-	NoPorts        uint64 `json:"no_ports"`     // sides of calls that found no media ports
-	Rescues        uint64 `json:"rescues"`      // times a talking call lost its endpoint
-	Rescued        uint64 `json:"rescued"`      // of them, heard another endpoint afterwards
-	Kept           uint64 `json:"kept"`         // of them, the endpoint came back before anybody else answered
-	Rescuing       int64  `json:"rescuing"`     // of them, somebody else is being asked now
-	LostTalking    uint64 `json:"lost_talking"` // calls whose caller left while nobody talked to it any more
-	Resent         uint64 `json:"resent"`       // messages that a timer sent again
-	Repeats        uint64 `json:"repeats"`      // messages that came again
+	Requests         uint64 `json:"requests"`
+	Responses        uint64 `json:"responses"`
+	Garbage          uint64 `json:"garbage"`         // no SIP
+	Malformed        uint64 `json:"malformed"`       // mended
+	Stray            uint64 `json:"stray"`           // of no call and no request of ours
+	Overflow         uint64 `json:"overflow"`        // dropped because a loop was full
+	Unknown          uint64 `json:"unknown"`         // requests of hosts that are neither trunk nor endpoint
+	UnknownInvites   uint64 `json:"unknown_invites"` // INVITEs of such hosts
+	ICMP             uint64 `json:"icmp"`
+	Panics           uint64 `json:"panics"`
+	Stalls           uint64 `json:"stalls"`            // times we were late ourselves
+	NoPorts          uint64 `json:"no_ports"`          // sides of calls that found no media ports
+	Rescues          uint64 `json:"rescues"`           // times a talking call lost its endpoint
+	Rescued          uint64 `json:"rescued"`           // of them, heard another endpoint afterwards
+	Kept             uint64 `json:"kept"`              // of them, the endpoint came back before anybody else answered
+	Rescuing         int64  `json:"rescuing"`          // of them, somebody else is being asked now
+	LostTalking      uint64 `json:"lost_talking"`      // calls whose caller left while nobody talked to it any more
+	Announced        uint64 `json:"announced"`         // calls that we answered ourselves, to be announced to
+	Announcements    uint64 `json:"announcements"`     // texts that were played
+	Announcing       int64  `json:"announcing"`        // of them, now
+	Escaped          uint64 `json:"escaped"`           // routine calls that became emergencies
+	Unplayable       uint64 `json:"unplayable"`        // texts that could not be played to a caller
+	EmergencyWaiting int64  `json:"emergency_waiting"` // emergency calls without an answer
+	Resent           uint64 `json:"resent"`            // messages that a timer sent again
+	Repeats          uint64 `json:"repeats"`           // messages that came again
 
 	Wire wire.Counters `json:"wire"`
 }
@@ -64,6 +72,8 @@ func (s *Server) Counters() Counters {
 		Stray: c.stray.Load(), Overflow: c.overflow.Load(), Unknown: c.unknown.Load(), UnknownInvites: c.unknownInvites.Load(),
 		ICMP: c.icmp.Load(), Panics: c.panics.Load(), Stalls: c.stalls.Load(), NoPorts: c.noPorts.Load(),
 		Resent: c.resent.Load(), Repeats: c.repeats.Load(), Rescues: c.rescues.Load(), Rescued: c.rescued.Load(), Kept: c.kept.Load(), Rescuing: c.rescuing.Load(), LostTalking: c.lostTalking.Load(),
+		Announced: c.announced.Load(), Announcements: c.announcements.Load(), Announcing: c.announcing.Load(), Escaped: c.escaped.Load(),
+		Unplayable: c.unplayable.Load(), EmergencyWaiting: c.emergencyWaiting.Load(),
 		Wire: s.stack.Counters(),
 	}
 }

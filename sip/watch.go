@@ -51,6 +51,8 @@ func (l *loop) stalled(now time.Time, late time.Duration) {
 
 // watchTick probes what is due.
 func (l *loop) watchTick(now time.Time) {
+	l.s.untreat(now)
+	l.s.weigh(now)
 	next := l.judge.Next()
 	if next.IsZero() || next.After(now) {
 		return

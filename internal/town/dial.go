@@ -22,6 +22,7 @@ type Dial struct {
 	Late  bool                                               // no offer in the INVITE: it comes in the 200, our answer in the ACK
 	Wrap  func(sdp string) (contentType string, body []byte) // puts the session description into a larger body
 	Prack bool                                               // can PRACK (RFC 3262)
+	Tapes bool                                               // keeps the sound that no phone of ours has made, see Voice.Tape
 
 	CancelAfter time.Duration // 0: never
 	TalkFor     time.Duration // then BYE; 0: until told
@@ -59,6 +60,9 @@ func (p *Phone) place(d Dial) (*Call, error) {
 	c.cseq = 1
 	if err := c.listen(); err != nil {
 		return nil, err
+	}
+	if c.voice != nil {
+		c.voice.tapes = d.Tapes
 	}
 	m := c.firstInvite(to)
 	c.rec.Invite = m

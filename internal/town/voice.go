@@ -1,6 +1,7 @@
 package town
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"maps"
@@ -20,8 +21,9 @@ type Voice struct {
 	Foreign  int // packets of another conversation
 	Missing  int // gaps in what was heard: packets between the first and the last of a stream that did not come
 	Repeated int
-	Late     int // packets that came after a later one
-	BadType  int // packets with a payload type that was not agreed
+	Late     int    // packets that came after a later one
+	BadType  int    // packets with a payload type that was not agreed
+	Tape     []byte // of a call that tapes: the sound that no phone of ours has made, an announcement
 
 	First, Last time.Time     // of what was heard
 	Gap         time.Duration // the longest silence between two packets heard
@@ -49,7 +51,9 @@ type voice struct {
 	to      netip.AddrPort
 	payload uint8
 	deaf    bool // frozen: neither sends nor hears
+	tapes   bool // keeps what no phone of ours has made
 	next    uint32
+	presses uint32
 	buf     [packetSize]byte
 	v       Voice
 	streams map[uint32]*heard
@@ -81,6 +85,34 @@ func (v *voice) freeze(deaf bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.deaf = deaf
+}
+
+// keyPayload is the payload type of telephone-event in our session descriptions.
+const keyPayload = 101
+
+// press sends a key press (RFC 4733): it begins, goes on and ends, the end three times.
+func (v *voice) press(event byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.to.IsValid() || v.deaf {
+		return
+	}
+	v.presses++
+	timestamp := (v.next + v.presses) * payloadSize
+	for i, duration := range []uint16{160, 320, 480, 480, 480} {
+		h := rtp.Header{Version: 2, PayloadType: keyPayload, SequenceNumber: uint16(v.next), Timestamp: timestamp, SSRC: v.ssrc, Marker: i == 0}
+		b := make([]byte, headSize+4)
+		if _, err := h.MarshalTo(b); err != nil {
+			panic("town: RTP header: " + err.Error())
+		}
+		end := byte(10) // volume
+		if i >= 2 {
+			end |= 0x80
+		}
+		b[headSize], b[headSize+1] = event, end
+		binary.BigEndian.PutUint16(b[headSize+2:], duration)
+		_, _ = v.conn.WriteTo(b, net.UDPAddrFromAddrPort(v.to)) // lost like any packet
+	}
 }
 
 // say sends one packet.
@@ -139,8 +171,13 @@ func (v *voice) hear(b []byte, from netip.AddrPort, now time.Time) {
 	}
 	var h rtp.Header
 	p := b[min(len(b), headSize):]
-	if _, err := h.Unmarshal(b); err != nil || len(b) != packetSize || binary.BigEndian.Uint32(p) != mark ||
+	var err error
+	if _, err = h.Unmarshal(b); err != nil || len(b) != packetSize || binary.BigEndian.Uint32(p) != mark ||
 		binary.BigEndian.Uint32(p[payloadSize-4:]) != crc32.ChecksumIEEE(b[:packetSize-4]) {
+		if err == nil && v.tapes && len(b) == packetSize && binary.BigEndian.Uint32(p) != mark && h.PayloadType == v.payload {
+			v.v.Tape = append(v.v.Tape, p...)
+			return
+		}
 		v.v.Changed++
 		return
 	}
@@ -203,7 +240,7 @@ func (v *voice) counted() Voice {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	c := v.v
-	c.Sources = maps.Clone(c.Sources)
+	c.Sources, c.Tape = maps.Clone(c.Sources), bytes.Clone(c.Tape)
 	c.Streams = len(v.streams)
 	for _, s := range v.streams {
 		c.Missing += int(s.last-s.first) + 1 - s.count
