@@ -86,13 +86,15 @@ type (
 	}
 	// Play has the caller hear an announcement Times times (0: until Hush), after a 200 of ours, or by a 183 where Early is set; a caller who has our 200
 	// hears it at once. Ringing: it hears that it rings instead, until Hush. The driver says Announced when it has sent a 200, Played when the last
-	// time is over, Unplayable if nothing can be played; where Keys is set, Pressed for each key.
+	// time is over, Unplayable if nothing can be played; where Key is set, Pressed for each key. Key and Stay are what the text may tell: which key leads to
+	// a person, or that staying on the line does.
 	Play struct {
 		Name    policy.AnnouncementName
 		Ringing bool
 		Early   bool
 		Times   int
-		Keys    bool
+		Key     string
+		Stay    bool
 	}
 	// Hush ends what Play began.
 	Hush struct{ Why string }

@@ -129,13 +129,19 @@ func (c *Call) play(o policy.Otherwise) {
 	}
 	c.hush("another one follows")
 	c.Aside.Plays = true
-	c.do(Play{Name: o.Announce, Early: o.Early && !c.Taken, Times: times, Keys: c.Aside.Key.Key != ""})
+	c.do(Play{Name: o.Announce, Early: o.Early && !c.Taken, Times: times, Key: c.Aside.Key.Key, Stay: c.staysOn()})
+}
+
+// staysOn says whether who hears the present step's announcement to its end is put to a person then.
+func (c *Call) staysOn() bool {
+	a := &c.Aside
+	return a.Step < len(a.Steps) && a.Steps[a.Step].Wait > 0
 }
 
 // ringback has a caller who was answered hear that it rings.
 func (c *Call) ringback() {
 	c.Aside.Plays = true
-	c.do(Play{Ringing: true, Keys: c.Class != policy.Emergency && c.Aside.Key.Key != ""})
+	c.do(Play{Ringing: true, Key: c.Aside.Key.Key})
 }
 
 // hush ends what the caller hears of ours.

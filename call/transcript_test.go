@@ -484,8 +484,11 @@ func played(a Play) string {
 	if a.Times > 0 {
 		words += fmt.Sprintf(" times=%d", a.Times)
 	}
-	if a.Keys {
-		words += ", keys"
+	if a.Key != "" {
+		words += ", key=" + a.Key
+	}
+	if a.Stay {
+		words += ", then who stays is put through"
 	}
 	return words
 }

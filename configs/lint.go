@@ -10,7 +10,13 @@ import (
 )
 
 // builtIn are the announcements that ship with nines.
-var builtIn = []string{"report-online", "high-demand", "hold-the-line"}
+var builtIn = []string{"report-online", "report-online-down", "high-demand", "high-demand-down", "hold-the-line", "relay"}
+
+// inWelshToo is what follows the name of a built-in announcement that is spoken in Welsh and then in English.
+const inWelshToo = "-cy"
+
+// isBuiltIn says that an announcement of this name ships with nines.
+func isBuiltIn(name string) bool { return slices.Contains(builtIn, strings.TrimSuffix(name, inWelshToo)) }
 
 // linter checks what only shows when everything is read.
 type linter struct {
@@ -70,8 +76,11 @@ func (l *linter) collect() {
 		}
 	}
 	l.announcements = slices.Clone(builtIn)
+	for _, name := range builtIn {
+		l.announcements = append(l.announcements, name+inWelshToo)
+	}
 	for _, a := range l.f.Announcements {
-		if !slices.Contains(builtIn, a.Name) {
+		if !isBuiltIn(a.Name) {
 			l.announcements = append(l.announcements, a.Name)
 		}
 	}
@@ -314,7 +323,7 @@ func (l *linter) healthTimes() {
 
 func (l *linter) announcement(a Announcement) {
 	path := "announcements." + a.Name
-	l.lacks(path, "files", len(a.Files) == 0 && !slices.Contains(builtIn, a.Name), "this announcement has no files", "write files: [text.wav]; built in are "+list(builtIn))
+	l.lacks(path, "files", len(a.Files) == 0 && !isBuiltIn(a.Name), "this announcement has no files", "write files: [text.wav]; built in are "+list(builtIn))
 }
 
 func (l *linter) notification(path string, n Notification) {

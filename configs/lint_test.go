@@ -976,7 +976,7 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			name:  "an announcement without files",
 			spoil: []string{"routes:", "announcements: { ours: { answer: final } }\nroutes:"},
 			want: []string{
-				"nines.yaml:9: announcements.ours: this announcement has no files; write files: [text.wav]; built in are report-online, high-demand and hold-the-line",
+				"nines.yaml:9: announcements.ours: this announcement has no files; write files: [text.wav]; built in are report-online, report-online-down, high-demand, high-demand-down, hold-the-line and relay",
 			},
 		},
 		{
@@ -990,7 +990,7 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			name:  "an announcement out of date",
 			spoil: []string{"routes:", "announcements: { high-demand: { expires: 2026-11-23 } }\nroutes:"},
 			want: []string{
-				"nines.yaml:9: warning: announcements.high-demand.expires: the text is out of date since 2026-11-23; renew it; it is played meanwhile",
+				"nines.yaml:9: warning: announcements.high-demand.expires: the text is out of date since 2026-11-23; renew it; the built-in text is played instead",
 			},
 		},
 		{

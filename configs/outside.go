@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -93,7 +92,7 @@ func (o *outside) clientCA() {
 func (o *outside) announcement(a Announcement) {
 	path := "announcements." + a.Name
 	instead := "the built-in text is played instead"
-	if !slices.Contains(builtIn, a.Name) {
+	if !isBuiltIn(a.Name) {
 		instead = builtIn[0] + " is played instead"
 	}
 	for i, name := range a.Files {
@@ -110,6 +109,6 @@ func (o *outside) announcement(a Announcement) {
 		}
 	}
 	if !a.Expires.IsZero() && !o.now.Before(a.Expires) {
-		o.doubtful(path+".expires", "the text is out of date since "+a.Expires.Format(time.DateOnly), "renew it; it is played meanwhile")
+		o.doubtful(path+".expires", "the text is out of date since "+a.Expires.Format(time.DateOnly), "renew it; "+instead)
 	}
 }

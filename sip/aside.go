@@ -3,6 +3,7 @@ package sip
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"nines/call"
@@ -175,10 +176,7 @@ func (s *session) escaping(now time.Time, a call.Escaping) {
 func (s *session) play(now time.Time, a call.Play) {
 	s.endPlay(now, "another one follows")
 	s.found() // of a routine call that was lost: nobody is looked for any more
-	tapes := []*voice.Tape{voice.Ringing()}
-	if !a.Ringing {
-		tapes = s.loop.s.tapes(a.Name)
-	}
+	tapes := s.loop.s.tapes(a)
 	sound, err := s.canHear(now, a, len(tapes) > 0)
 	if err == nil {
 		err = s.start(now, a, tapes, sound)
@@ -319,7 +317,7 @@ func (s *session) start(now time.Time, a call.Play, tapes []*voice.Tape, sound s
 		return err
 	}
 	w.playing, w.what, w.sound, w.began, w.hash = playing, a, sound, now, ""
-	if a.Keys {
+	if a.Key != "" {
 		keys := &media.Keys{Events: sound.Events, Pressed: func(p media.Press) {
 			l.post(func(now time.Time) { s.pressed(now, string(p.Key), string(p.How)) })
 		}}
@@ -331,12 +329,21 @@ func (s *session) start(now time.Time, a call.Play, tapes []*voice.Tape, sound s
 	if a.Ringing {
 		return nil
 	}
-	w.hash = tapes[0].Hash
+	w.hash = hashes(tapes)
 	l.s.count.announcing.Add(1)
 	l.s.count.announcements.Add(1)
 	s.record(now, Record{Kind: CallAnnounced, Caller: s.number, Called: s.match.Number, What: string(a.Name), Outcome: w.hash, Took: now.Sub(s.began)})
 	s.log.Info().Str("announcement", string(a.Name)).Str("hash", w.hash).Bool("early", a.Early).Msg("the caller hears an announcement")
 	return nil
+}
+
+// hashes are those of all recordings, for the book.
+func hashes(tapes []*voice.Tape) string {
+	list := make([]string, len(tapes))
+	for i, t := range tapes {
+		list[i] = t.Hash
+	}
+	return strings.Join(list, " ")
 }
 
 // Pauses between the languages of a text, and before it is heard again.
@@ -460,10 +467,7 @@ func (s *session) replay(now time.Time) {
 	if err != nil {
 		return // on hold: time goes on, and what is said meanwhile is lost
 	}
-	tapes := []*voice.Tape{voice.Ringing()}
-	if !w.what.Ringing {
-		tapes = s.loop.s.tapes(w.what.Name)
-	}
+	tapes := s.loop.s.tapes(w.what)
 	if what := w.what; len(tapes) > 0 && (w.sound.Codec != sound.Codec || w.sound.Payload != sound.Payload || !slices.Equal(w.sound.Events, sound.Events)) {
 		s.endPlay(now, "another codec was agreed: it begins again")
 		if err := s.start(now, what, tapes, sound); err != nil {
@@ -488,12 +492,19 @@ func (s *session) taken(now time.Time, at *attempt) {
 	s.log.Info().Str("endpoint", string(at.ep.Name)).Dur("after_ms", now.Sub(since)).Msg("a caller who was announced to has been answered by a person")
 }
 
-// tapes are the recordings of an announcement.
-func (s *Server) tapes(name policy.AnnouncementName) []*voice.Tape {
-	if s.cfg.Tapes == nil {
+// tapes are the recordings of what is to be heard.
+func (s *Server) tapes(a call.Play) []*voice.Tape {
+	switch {
+	case a.Ringing:
+		return []*voice.Tape{voice.Ringing()}
+	case s.cfg.Tapes == nil:
 		return nil
 	}
-	return s.cfg.Tapes(name)
+	way := voice.WayOut{Stay: a.Stay}
+	if len(a.Key) == 1 {
+		way.Key = a.Key[0]
+	}
+	return s.cfg.Tapes(a.Name, way)
 }
 
 // mostPlaying is how many announcements are played at one time.

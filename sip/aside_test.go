@@ -16,7 +16,7 @@ import (
 )
 
 // text is what callers hear in these tests: the ringing tone, six seconds of it, under the name of an announcement.
-func text(name policy.AnnouncementName) []*voice.Tape {
+func text(name policy.AnnouncementName, _ voice.WayOut) []*voice.Tape {
 	if strings.HasPrefix(string(name), "missing") {
 		return nil
 	}

@@ -104,8 +104,8 @@ type Config struct {
 	Media     *media.Relay
 	Observer  Observer
 	Log       zerolog.Logger
-	// Tapes gives the recordings of an announcement; it must not block. Nil, or none: it can't be played.
-	Tapes func(policy.AnnouncementName) []*voice.Tape
+	// Tapes gives the recordings of an announcement, with the way out that it may tell; it must not block. Nil, or none: it can't be played.
+	Tapes func(policy.AnnouncementName, voice.WayOut) []*voice.Tape
 	// MostPlaying is how many announcements are played at one time; 0 means 1000.
 	MostPlaying int
 	// Resolve looks a host name up; nil means the system's resolver.
