@@ -16,7 +16,9 @@ var builtIn = []string{"report-online", "report-online-down", "high-demand", "hi
 const inWelshToo = "-cy"
 
 // isBuiltIn says that an announcement of this name ships with nines.
-func isBuiltIn(name string) bool { return slices.Contains(builtIn, strings.TrimSuffix(name, inWelshToo)) }
+func isBuiltIn(name string) bool {
+	return slices.Contains(builtIn, strings.TrimSuffix(name, inWelshToo))
+}
 
 // linter checks what only shows when everything is read.
 type linter struct {
