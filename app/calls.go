@@ -81,6 +81,10 @@ func (c *heldCall) take(r *sip.Record) {
 	case sip.CallAnswered:
 		s.State, s.Answered, s.SetupMillis = "talking", r.At, millis(r.Took)
 		c.has(r)
+	case sip.CallAnnounced:
+		s.State = "announced"
+	case sip.CallEscaped:
+		s.State, s.Class = "escaped", className(r.Class)
 	case sip.CallLost:
 		s.State = "rescuing"
 		s.Rescues++
@@ -97,7 +101,7 @@ func (c *heldCall) take(r *sip.Record) {
 			s.TalkSeconds = r.At.Sub(s.Answered).Seconds()
 		}
 	case sip.CallPlanned, sip.CallAskedOn, sip.AttemptOver, sip.CallRang, sip.CallHeard, sip.CallWitness, sip.CallMedia, sip.CallNoted, sip.CallMessage,
-		sip.VerdictChanged, sip.ProbeMissed, sip.NoticeGiven:
+		sip.VerdictChanged, sip.ProbeMissed, sip.NoticeGiven, sip.CallAnnouncementOver, sip.ShedChanged, sip.TreatEnded:
 		// They change nothing of the line.
 	}
 }

@@ -87,6 +87,17 @@ func entryOf(r *sip.Record) journal.Entry {
 		e.Type, e.What = journal.CallStateChange, "rescued"
 	case sip.CallNoted:
 		e.Type, e.What = journal.CallStateChange, "note"
+	case sip.CallAnnounced:
+		e.Type, e.Caller, e.Called, e.Outcome, e.Data = journal.AnnouncementStart, r.Caller, r.Called, "", asJSON(strings.Fields(r.Outcome))
+	case sip.CallAnnouncementOver:
+		e.Type, e.Caller, e.Called, e.Outcome, e.Data = journal.AnnouncementEnd, r.Caller, r.Called, "", asJSON(strings.Fields(r.Outcome))
+	case sip.CallEscaped:
+		e.Type, e.What, e.Caller, e.Called = journal.CallStateChange, "escaped", r.Caller, r.Called
+		e.Why = "to route " + r.What + ": " + r.Why
+	case sip.ShedChanged:
+		e.Type, e.What = journal.ModeSwitch, map[string]string{"on": "shed", "off": "unshed"}[r.What]
+	case sip.TreatEnded:
+		e.Type, e.What, e.Why = journal.ModeSwitch, "untreat", "its time is over; "+r.What+" had ordered it: "+r.Why
 	case sip.VerdictChanged:
 		e.Type = journal.ServiceStateChange
 	case sip.ProbeMissed:
