@@ -1,10 +1,17 @@
 package media
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
+	"math"
+	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/zaf/g711"
 
 	"nines/media/voice"
 )
@@ -219,6 +226,212 @@ func TestWhatCannotBePlayedIsRefused(t *testing.T) {
 		side.Release()
 		if _, err := side.Play(Playback{Tapes: []*voice.Tape{voice.Ringing()}, Codec: voice.PCMA}); err == nil {
 			t.Error("a side without ports was played to")
+		}
+	})
+}
+
+// TestKeysInTheSoundAreHeardWithoutEvents, and a gateway that sends both is not taken for two presses.
+func TestKeysInTheSoundAreHeardWithoutEvents(t *testing.T) {
+	inMemory(t, Config{}, func(t *testing.T, r *Relay, m *memory) {
+		caller := far(t, m, "10.0.0.1:4000")
+		side := reserve(t, r, lo, 1)
+		side.Expect(0, Remote{RTP: caller.addr})
+		port, _ := side.Local(0)
+		var keys []Press
+		side.Keys(&Keys{Events: []uint8{101}, Codec: voice.PCMU, Payload: 0, Pressed: func(p Press) { keys = append(keys, p) }})
+		seq := uint16(0)
+		say := func(kind byte, payload []byte) {
+			b := spoken(7, seq, uint32(seq)*160)
+			seq++
+			b[1] = kind
+			caller.send(port, string(append(b, payload...)))
+			synctest.Wait()
+			time.Sleep(20 * time.Millisecond)
+		}
+		tone := func(low, high float64) {
+			for i := range 10 {
+				payload := make([]byte, 160)
+				for j := range payload {
+					x := 2 * math.Pi * float64(160*i+j) / 8000
+					payload[j] = g711.EncodeUlawFrame(int16(6000*math.Sin(low*x) + 6000*math.Sin(high*x)))
+				}
+				if i > 3 {
+					payload = bytes.Repeat([]byte{0xff}, 160)
+				}
+				say(0, payload)
+			}
+		}
+		tone(852, 1477)
+		tone(941, 1336)
+		time.Sleep(pressAgain)
+		say(101, []byte{5, 10, 0, 160})
+		tone(770, 1336) // the same press again, in the sound
+		tone(770, 1477)
+		want := []Press{{'9', ByTone}, {'0', ByTone}, {'5', ByEvent}, {'6', ByTone}}
+		if !slices.Equal(keys, want) {
+			t.Errorf("heard %v, want %v", keys, want)
+		}
+	})
+}
+
+// TestAPlaybackFollowsItsPlan: languages one after the other, a pause, again; with noise in the pauses or nothing.
+func TestAPlaybackFollowsItsPlan(t *testing.T) {
+	inMemory(t, Config{}, func(t *testing.T, r *Relay, m *memory) {
+		caller := far(t, m, "10.0.0.1:4000")
+		defer caller.Close()
+		side := reserve(t, r, lo, 1)
+		defer side.Release()
+		side.Expect(0, Remote{RTP: caller.addr})
+		got := listenTo(caller)
+		welsh, english := voice.BuiltIn("hold-the-line-cy", voice.WayOut{})[0], voice.BuiltIn("hold-the-line", voice.WayOut{})[0]
+		welsh.Prepare()
+		english.Prepare()
+		b := Playback{Tapes: []*voice.Tape{welsh, english}, Gap: time.Second, Rounds: 2, Pause: 3 * time.Second, Codec: voice.G722, Payload: 9}
+		_, ended := play(t, side, b)
+		if e := <-ended; e.Why != Finished || e.Rounds != 2 {
+			t.Errorf("it ended as %+v", e)
+		}
+		b.Fill, b.Codec, b.Payload = voice.Comfort(), voice.PCMU, 0
+		_, ended = play(t, side, b)
+		if e := <-ended; e.Why != Finished || e.Heard != 2*(welsh.Length+english.Length)+5*time.Second {
+			t.Errorf("it ended as %+v, want it to have been heard without a hole", e)
+		}
+		synctest.Wait()
+		first := (*got)[0]
+		var talkspurts []time.Duration
+		for i, p := range *got {
+			if p.ssrc != first.ssrc || p.seq != first.seq+uint16(i) {
+				t.Fatalf("packet %d has SSRC %x and number %d: they do not go on", i, p.ssrc, p.seq)
+			}
+			if p.timestamp-first.timestamp != uint32((p.at-first.at)/time.Millisecond)*8 {
+				t.Fatalf("packet %d of %s has the timestamp of another time", i, p.at)
+			}
+			if p.marker {
+				talkspurts = append(talkspurts, p.at-first.at)
+			}
+		}
+		pair := welsh.Length + time.Second + english.Length
+		want := []time.Duration{0, welsh.Length + time.Second, pair + 3*time.Second, pair + 3*time.Second + welsh.Length + time.Second, 2*pair + 3*time.Second}
+		if len(talkspurts) != len(want) || !slices.Equal(talkspurts[:4], want[:4]) || talkspurts[4]-want[4] > playGrain+voice.Frame {
+			t.Errorf("talkspurts begin at %v, want %v", talkspurts, want)
+		}
+		n := 2 * (welsh.Frames() + english.Frames())
+		if len(*got) != 2*n+250 {
+			t.Errorf("%d packets were heard, want %d and then %d with noise in 5 s of pauses", len(*got), n, n+250)
+		}
+	})
+}
+
+// TestAStallOfOursLosesNoWord: after a second in which nothing ran the text goes on where it was, without a burst.
+func TestAStallOfOursLosesNoWord(t *testing.T) {
+	r, err := newRelay(Config{Addresses: []netip.Addr{lo}, Network: &memory{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	side := reserve(t, r, lo, 1)
+	m := r.cfg.Network.(*memory)
+	caller := far(t, m, "10.0.0.1:4000")
+	side.Expect(0, Remote{RTP: caller.addr})
+	tape := voice.Comfort()
+	if _, err := side.Play(Playback{Tapes: []*voice.Tape{tape}, Codec: voice.PCMA, Payload: 8}); err != nil {
+		t.Fatal(err)
+	}
+	at := r.players.due[0].due
+	count := func() (n int, last []byte) {
+		for b := caller.got(); b != nil; b = caller.got() {
+			n, last = n+1, b
+		}
+		return n, last
+	}
+	step := func(d time.Duration) (n int, marker bool, frame int) {
+		at += d
+		for r.players.due[0].due <= at {
+			r.players.pass(at)
+		}
+		n, last := count()
+		for i := range tape.Frames() {
+			if string(last[headerLen:]) == string(tape.Payload(voice.PCMA, i)) {
+				return n, last[1]&0x80 != 0, i
+			}
+		}
+		return n, false, -1
+	}
+	if n, marker, frame := step(0); n != 1 || !marker || frame != 0 {
+		t.Errorf("first %d packets, marker %v, frame %d; want one with marker", n, marker, frame)
+	}
+	if n, marker, frame := step(80 * time.Millisecond); n != 4 || marker || frame != 4 {
+		t.Errorf("80 ms later %d packets, marker %v, frame %d; want four: so short a stall is made up for", n, marker, frame)
+	}
+	if n, marker, frame := step(time.Second); n != 1 || !marker || frame != 5 {
+		t.Errorf("a second later %d packets, marker %v, frame %d; want the one that was due, with a marker", n, marker, frame)
+	}
+}
+
+// TestAPlaybackHoldsItsTongueWhileTheFarEndIsOnHold, and goes on behind what it did not say.
+func TestAPlaybackHoldsItsTongueWhileTheFarEndIsOnHold(t *testing.T) {
+	inMemory(t, Config{}, func(t *testing.T, r *Relay, m *memory) {
+		caller := far(t, m, "10.0.0.1:4000")
+		defer caller.Close()
+		side := reserve(t, r, lo, 1)
+		got := listenTo(caller)
+		_, ended := play(t, side, Playback{Tapes: []*voice.Tape{voice.Ringing()}, Rounds: 2, Codec: voice.PCMA, Payload: 8})
+		time.Sleep(time.Second)
+		side.Expect(0, Remote{RTP: caller.addr})
+		time.Sleep(time.Second)
+		side.Expect(0, Remote{})
+		time.Sleep(time.Second)
+		side.Expect(0, Remote{RTP: caller.addr})
+		if e := <-ended; e.Packets != 200 || e.Heard != 6*time.Second {
+			t.Errorf("it ended as %+v, want 200 packets of 300 in 6 s", e)
+		}
+		synctest.Wait()
+		for i, p := range *got {
+			if p.marker != (i == 0 || i == 50) {
+				t.Errorf("packet %d has marker %v", i, p.marker)
+			}
+		}
+	})
+}
+
+func TestEveryPlaybackEndsWithTheRelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err := Open(Config{Addresses: []netip.Addr{lo}, Network: &memory{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }() // ended below
+		_, ended := play(t, reserve(t, r, lo, 1), Playback{Tapes: []*voice.Tape{voice.Ringing()}, Codec: voice.PCMA, Payload: 8})
+		time.Sleep(time.Second)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if e := <-ended; e.Why != Closed {
+			t.Errorf("it ended as %q, want closed", e.Why)
+		}
+	})
+}
+
+func FuzzKeys(f *testing.F) {
+	event := append(spoken(7, 1, 160), 9, 0x8a, 0, 160)
+	event[1] = 101
+	f.Add(event, uint16(16))
+	f.Add(append(event, event...), uint16(16))
+	f.Add(append(spoken(7, 1, 160), bytes.Repeat([]byte{0xd5}, 160)...), uint16(172))
+	f.Add([]byte{0xbf, 101, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}, uint16(16))
+	f.Fuzz(func(t *testing.T, b []byte, size uint16) {
+		l := listener{Keys: Keys{Events: []uint8{101}, Codec: voice.PCMA, Payload: 8, Pressed: func(p Press) {
+			if !bytes.ContainsRune([]byte("0123456789*#ABCD"), rune(p.Key)) {
+				t.Errorf("%q is no key", p.Key)
+			}
+		}}}
+		for now := time.Duration(0); len(b) > 0; now += 20 * time.Millisecond {
+			n := min(len(b), max(1, int(size)))
+			l.hear(b[:n], now)
+			b = b[n:]
 		}
 	})
 }

@@ -144,7 +144,7 @@ var decoders = map[[2]int]func(b []byte) float32{
 
 // tame makes a number of what a float may hold.
 func tame(v float32) float32 {
-	if v != v { //nolint:staticcheck // not a number is not equal to itself
+	if v != v { // not a number is not equal to itself
 		return 0
 	}
 	return min(max(v, -1), 1)
