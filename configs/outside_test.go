@@ -8,6 +8,9 @@ import (
 	"encoding/pem"
 	"io/fs"
 	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +55,20 @@ func TestACertificateIsTakenAndItsDaysAreSaid(t *testing.T) {
 				t.Errorf("%s is told so (- got, + want):\n%s", tt.name, diff)
 			}
 		})
+	}
+}
+
+// TestAFileOfManyGigabytesIsNotRead: a recording that is one big hole must not take the memory of the calls.
+func TestAFileOfManyGigabytesIsNotRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sparse.wav")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 4<<30); err != nil {
+		t.Skipf("this disk has no sparse files: %v", err)
+	}
+	if _, err := loadFile(path); err == nil || !strings.Contains(err.Error(), "too big: 4096 MiB, at most 64") {
+		t.Errorf("got %v, want it to be too big", err)
 	}
 }
 

@@ -46,6 +46,9 @@ func Read(path string) (*File, Problems, error) {
 	return f, problems, nil
 }
 
+// mostLoaded bounds what is read of a file, so that a wrong one cannot take the memory that calls need. Announcements have the same bound.
+const mostLoaded = 64 << 20
+
 // loadFile reads a file that is a file: a pipe or a device could keep us waiting for ever.
 func loadFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
@@ -54,6 +57,9 @@ func loadFile(path string) ([]byte, error) {
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("read %s: not a regular file", path)
+	}
+	if info.Size() > mostLoaded {
+		return nil, fmt.Errorf("read %s: it is too big: %d MiB, at most %d", path, info.Size()>>20, mostLoaded>>20)
 	}
 	return os.ReadFile(path)
 }
