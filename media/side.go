@@ -205,6 +205,22 @@ type StreamStats struct {
 	Source   netip.AddrPort // where its RTP is sent to and accepted from now, after any lock
 }
 
+// Last is when its far end was last heard on any stream, RTP or RTCP, and when an ICMP error last came back from it; zero: never. It costs a fraction of
+// what Stats does.
+func (s *Side) Last() (packet, icmp time.Time) {
+	s.relay.mu.Lock()
+	streams := s.streams
+	s.relay.mu.Unlock()
+	var p, e time.Duration
+	for _, st := range streams {
+		for i := range st.halves {
+			last, lastICMP := st.halves[i].latest()
+			p, e = max(p, last), max(e, lastICMP)
+		}
+	}
+	return s.relay.at(p), s.relay.at(e)
+}
+
 // Stats appends what was seen of each stream to dst. It stays readable after [Side.Release].
 func (s *Side) Stats(dst []StreamStats) []StreamStats {
 	s.relay.mu.Lock()

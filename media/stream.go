@@ -293,6 +293,13 @@ func (st *stream) stats(r *Relay) StreamStats {
 	return s
 }
 
+// latest is when the half was last heard, and when an ICMP error last came.
+func (h *half) latest() (packet, icmp time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.tally.last, h.tally.lastICMP
+}
+
 // read copies the tally.
 func (h *half) read() tally {
 	h.mu.Lock()

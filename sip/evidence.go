@@ -126,10 +126,13 @@ func (s *session) quiet(now time.Time) {
 // oneWay looks for one-way audio in a call that has had it both ways (R14, R30). What is one-way audio, and what only silence, is health.Audio's to say.
 func (s *session) oneWay(now time.Time) {
 	w := &s.watch
-	if !w.told || !w.bothWays || !w.lostAt.IsZero() || s.caller.media == nil || now.Before(w.audioAt) {
+	if now.Before(w.audioAt) {
 		return
 	}
 	w.audioAt = now.Add(audioEvery)
+	if !w.told || !w.bothWays || !w.lostAt.IsZero() || s.caller.media == nil {
+		return
+	}
 	seen, ok := s.audioSeen(now)
 	if !ok {
 		return

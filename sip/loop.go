@@ -45,6 +45,8 @@ type loop struct {
 	dirty    []*session
 	out      []wire.Out
 
+	watched   []*session          // the calls that talk, whose media is looked at
+	lookAt    time.Time           // when that is done next; zero: nothing talks
 	stats     []media.StreamStats // memory for a look at a side
 	voidUntil time.Time           // no witness counts before this (R13)
 
@@ -228,6 +230,9 @@ func (l *loop) tick(now time.Time) {
 			s.tick(now)
 		}
 	}
+	if due(now, l.lookAt) {
+		l.lookAround(now)
+	}
 	if l.judge != nil {
 		l.watchTick(now)
 	}
@@ -241,8 +246,11 @@ func (l *loop) nextDeadline() time.Time {
 	if l.judge != nil {
 		next = earliest(next, l.judge.Next())
 	}
-	return next
+	return earliest(next, l.lookAt)
 }
+
+// due says whether a deadline has come; zero means never.
+func due(now, deadline time.Time) bool { return !deadline.IsZero() && !deadline.After(now) }
 
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {

@@ -6,7 +6,6 @@ import (
 
 	"nines/call"
 	"nines/health"
-	"nines/media"
 	"nines/media/sdp"
 	"nines/policy"
 	"nines/sip/wire"
@@ -26,7 +25,8 @@ const (
 
 // watch is what a session knows of its endpoint's media.
 type watch struct {
-	next      time.Time
+	listed    bool      // the loop looks at it
+	next      time.Time // when it wants to be looked at before the loop does; zero: it needn't
 	hushed    bool      // Hushed was said and nothing has come since
 	icmp      bool      // and that ICMP speaks for it too
 	muted     bool      // SDP tells the endpoint not to send
@@ -50,7 +50,11 @@ type watch struct {
 // watchTalk begins to watch an endpoint that has just answered.
 func (s *session) watchTalk(now time.Time) {
 	w := &s.watch
-	*w = watch{next: now.Add(lookEvery), lostAt: w.lostAt, gapFrom: w.gapFrom, gapWaits: w.gapWaits}
+	if l := s.loop; !w.listed {
+		l.watched = append(l.watched, s)
+		l.lookAt = earliest(l.lookAt, now.Add(lookEvery))
+	}
+	*w = watch{listed: true, lostAt: w.lostAt, gapFrom: w.gapFrom, gapWaits: w.gapWaits}
 	s.noteMuted(now)
 	if !s.machine.Plan.Rescue {
 		return
@@ -106,12 +110,60 @@ func bothWays(mine, theirs *sdp.View) (both, sealed bool) {
 	return both, sealed
 }
 
+// lookAround looks at all calls that talk. That is cheaper than an alarm for each, ten times a second.
+func (l *loop) lookAround(now time.Time) {
+	watched := l.watched
+	l.watched = nil // whoever begins to talk meanwhile
+	kept := watched[:0]
+	for _, s := range watched {
+		if s.over {
+			s.watch.listed = false
+			continue
+		}
+		kept = append(kept, s)
+		s.glance(now)
+	}
+	clear(watched[len(kept):])
+	l.watched = append(kept, l.watched...)
+	l.lookAt = time.Time{}
+	if len(l.watched) > 0 {
+		l.lookAt = now.Add(lookEvery)
+	}
+}
+
+// glance looks at one call. One that meets a fault of ours does not keep the others from being looked at.
+func (s *session) glance(now time.Time) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.loop.current = s
+			s.loop.fault("a look at a call", r)
+			s.faulted(now)
+		}
+	}()
+	w := &s.watch
+	if w.calm(now) && s.winner != nil && s.winner.media != nil {
+		switch last, _ := s.winner.media.Last(); {
+		case w.muted && !last.After(w.last):
+			return
+		case !w.muted && last.After(w.last):
+			w.last = last
+			return
+		}
+	}
+	s.look(now)
+	s.loop.touch(s)
+}
+
+// calm says that a packet of the endpoint, or none of one that may not send, is all there is to see.
+func (w *watch) calm(now time.Time) bool {
+	return (w.muted || w.judged && w.heard) && !w.hushed && w.learn.IsZero() && !w.gapWaits && w.lostAt.IsZero() && now.Before(w.audioAt)
+}
+
 // look looks at the media of a talking call and says what has changed.
 func (s *session) look(now time.Time) {
 	w := &s.watch
-	w.next = now.Add(lookEvery)
+	w.next = time.Time{}
 	if s.over || s.winner == nil {
-		w.next = time.Time{}
 		return
 	}
 	if !w.learn.IsZero() && !now.Before(w.learn) {
@@ -127,20 +179,17 @@ func (s *session) look(now time.Time) {
 	if s.winner.media == nil || now.Before(s.loop.voidUntil) {
 		return
 	}
-	last, icmp := s.lastOf(s.winner.media)
+	last, icmp := s.winner.media.Last()
 	if !w.heard && !last.IsZero() {
 		w.heard = true
 		s.winner.record(now, Record{Kind: CallHeard, Took: max(last.Sub(s.talksSince), 0)})
 	}
 	if !w.judged && s.caller.media != nil {
-		heard, _ := s.lastOf(s.caller.media)
+		heard, _ := s.caller.media.Last()
 		s.audible(now, last, heard)
 	}
 	s.oneWay(now)
 	if !s.machine.Plan.Rescue {
-		if w.judged {
-			w.next = now.Add(audioEvery)
-		}
 		return
 	}
 	s.quiet(now)
@@ -174,20 +223,10 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// lastOf is when a side's far end was last heard, and when its port last sent ICMP.
-func (s *session) lastOf(m *media.Side) (last, icmp time.Time) {
-	s.loop.stats = m.Stats(s.loop.stats[:0])
-	for i := range s.loop.stats {
-		last = later(last, s.loop.stats[i].Last)
-		icmp = later(icmp, s.loop.stats[i].LastICMP)
-	}
-	return last, icmp
-}
-
 // heardElsewhere says that packets still arrive from somebody: else it is our own link that is silent (R13).
 func (s *session) heardElsewhere(now time.Time) bool {
 	if s.caller.media != nil {
-		if last, _ := s.lastOf(s.caller.media); now.Sub(last) < othersHeard {
+		if last, _ := s.caller.media.Last(); now.Sub(last) < othersHeard {
 			return true
 		}
 	}
@@ -291,7 +330,7 @@ func (c *check) done(now time.Time, dead, icmp bool, why string) {
 		}
 	}
 	if s.winner.media != nil { // a packet that came while the check was out is said first
-		if last, _ := s.lastOf(s.winner.media); last.After(s.watch.last) && s.watch.hushed {
+		if last, _ := s.winner.media.Last(); last.After(s.watch.last) && s.watch.hushed {
 			s.look(now)
 		}
 	}
