@@ -19,6 +19,14 @@ define need
 	  else echo "$(1) is missing: install the Debian package(s) $(2) (as root: apt-get install $(2))" >&2; exit 1; fi; }
 endef
 
+# want does the same for what only some tests need; without it they skip and say so.
+define want
+	@command -v $(1) >/dev/null 2>&1 || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1 || { \
+	  echo "installing $(2) for the tests that need it"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) </dev/null || \
+	  echo "$(2) could not be installed: the tests that need it skip"; }
+endef
+
 .PHONY: build test race soak simulate bench fuzz lint demo announcements image clean
 
 build: ## the static, stripped binary
@@ -26,6 +34,10 @@ build: ## the static, stripped binary
 
 test: ## vet and every test; installs SIPp when it is missing
 	$(call need,sipp,sip-tester)
+	$(call want,kamailio,kamailio)
+	$(call want,baresip,baresip-core)
+	$(call want,sipsak,sipsak)
+	$(call want,svmap,sipvicious)
 	go vet ./...
 	go vet -tags soak ./...
 	go test -timeout 9m $$(go list ./... | grep -v /test/acceptance)
