@@ -338,6 +338,7 @@ func (n *Node) Reload(context.Context) (console.ReloadResult, error) {
 	n.accept(f, problems)
 	n.keep()
 	n.desk.keepFor(f.CallBacks.Keep)
+	n.tally.records.configure(f)
 	n.tally.records.say(journal.Entry{Type: journal.PolicyChange, What: "taken", Count: len(changed), Why: strings.Join(changed, "\n")})
 	n.log.Info().Strs("changed", changed).Strs("needs_restart", restart).Msg("configuration reloaded")
 	return console.ReloadResult{Accepted: true, Changed: changed, Restart: restart}, nil

@@ -25,12 +25,13 @@ func (n *Node) openRecords() {
 	n.desk = newCallBackDesk(filepath.Join(n.file.State, callBackName), n.file.CallBacks.Keep, n.log)
 	n.desk.restore(time.Now())
 	n.tally.records.book, n.tally.records.desk = n.book, n.desk
+	n.tally.records.configure(n.file)
 }
 
 // openBook lets the book, the call-back list and the recorder run. They outlive the rooms, which tell to their last moment: what it returns closes them,
 // who tells before who writes down.
 func (n *Node) openBook(rooms context.Context) (closeBook func()) {
-	runs := []func(context.Context){n.tally.records.run, n.desk.run, n.book.Run}
+	runs := []func(context.Context){n.tally.records.run, n.tally.records.copies.Run, n.desk.run, n.book.Run}
 	var stops []func()
 	for _, run := range runs {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(rooms))

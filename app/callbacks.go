@@ -33,16 +33,17 @@ type callBackDesk struct {
 	log   zerolog.Logger
 	asked chan chan error
 
-	mu      sync.Mutex // guards what follows
-	list    *journal.CallBacks
-	keep    time.Duration
-	behind  bool            // the book is being read; what happens meanwhile waits
-	later   []journal.Entry // and is here
-	since   time.Time       // from when the book must be read
-	changed bool            // the list is not what the file says
-	moved   bool            // only the calls that live are not
-	unkept  error
-	trouble string // what became of the file or the book at the start
+	mu        sync.Mutex // guards what follows
+	list      *journal.CallBacks
+	keep      time.Duration
+	behind    bool            // the book is being read; what happens meanwhile waits
+	later     []journal.Entry // and is here
+	since     time.Time       // from when the book must be read
+	changed   bool            // the list is not what the file says
+	moved     bool            // only the calls that live are not
+	unkept    error
+	redialsAt int    // redials that were counted before this run
+	trouble   string // what became of the file or the book at the start
 }
 
 func newCallBackDesk(path string, keep time.Duration, log zerolog.Logger) *callBackDesk {
@@ -168,6 +169,7 @@ func (d *callBackDesk) catchUp(read func(since time.Time, each func(journal.Entr
 		out = append(out, d.take(e)...)
 	}
 	d.later, d.behind = nil, false
+	d.redialsAt = d.list.Redials()
 	interrupted := d.list.Interrupted(time.Now(), alive)
 	if len(interrupted) > 0 {
 		d.changed = true
@@ -229,7 +231,7 @@ func (d *callBackDesk) write() error {
 	d.mu.Unlock()
 	b, err := json.Marshal(s)
 	if err == nil {
-		err = replaceFile(d.path, b)
+		err = replaceFile(d.path, b, 0o600)
 	}
 	d.mu.Lock()
 	was := d.unkept

@@ -19,7 +19,8 @@ const (
 type callList struct {
 	mu    sync.Mutex
 	calls map[string]*heldCall
-	over  []string // names of calls that are over, oldest first
+	talks map[string]*heldCall // of them, those whose messages wait to become an entry
+	over  []string             // names of calls that are over, oldest first
 }
 
 // heldCall is one call as it was told.
@@ -30,9 +31,12 @@ type heldCall struct {
 	from     string   // who a caller without a number says to be
 	asserted string
 	partners int
+	messages heldMessages
 }
 
-func newCallList() *callList { return &callList{calls: map[string]*heldCall{}} }
+func newCallList() *callList {
+	return &callList{calls: map[string]*heldCall{}, talks: map[string]*heldCall{}}
+}
 
 // record takes a record into its call and gives its entry.
 func (l *callList) record(r *sip.Record) journal.Entry {
@@ -175,5 +179,9 @@ func (l *callList) detail(id string) (console.CallDetail, bool) {
 	if c == nil {
 		return console.CallDetail{}, false
 	}
-	return console.CallDetail{Call: c.sum, Entries: slices.Clone(c.entries)}, true
+	d := console.CallDetail{Call: c.sum, Entries: slices.Clone(c.entries), MessagesLost: c.messages.lost}
+	if c.messages.n > 0 {
+		d.Messages = messagesOf(append(slices.Clone(c.messages.text), "]}"...))
+	}
+	return d, true
 }

@@ -232,18 +232,18 @@ func writeMemory(path string, s health.State) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(path, b)
+	return replaceFile(path, b, 0o640)
 }
 
 // replaceFile replaces a file in the state folder. Whatever happens meanwhile, the old one is there or the new one; when it returns nil the new one is on
 // the disk.
-func replaceFile(path string, b []byte) error {
+func replaceFile(path string, b []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	fresh := path + ".new" // always the same name: a crash leaves one file behind, not many
-	if err := writeSynced(fresh, b); err != nil {
+	if err := writeSynced(fresh, b, mode); err != nil {
 		return fmt.Errorf("write %s: %w", path, errors.Join(err, removed(fresh)))
 	}
 	if err := os.Rename(fresh, path); err != nil {
@@ -255,8 +255,8 @@ func replaceFile(path string, b []byte) error {
 	return nil
 }
 
-func writeSynced(name string, b []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+func writeSynced(name string, b []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}

@@ -209,7 +209,7 @@ func withBook(d *console.CallDetail, booked []journal.Entry, held bool) {
 		e := &booked[i]
 		switch {
 		case e.Type == journal.CallSignalingMessage:
-			d.Messages = append(d.Messages, messagesOf(e)...)
+			d.Messages = append(d.Messages, messagesOf(e.Data)...)
 		case !whole:
 			d.Entries = append(d.Entries, *e)
 		}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"nines/configs"
+	"nines/hep"
 	"nines/journal"
 	"nines/sip"
 )
@@ -36,7 +39,15 @@ type recorder struct {
 	lost  lostRecords     // since the last batch
 	total lostRecords
 
-	calls *callList
+	calls  *callList
+	copies hep.Sender
+	keeps  atomic.Pointer[configs.Messages] // of which calls the book keeps messages
+}
+
+// configure takes what a file says of messages.
+func (r *recorder) configure(f *configs.File) {
+	r.keeps.Store(&f.Journal.Messages)
+	r.copies.Configure(hep.Config{To: f.HEP.To, Agent: hep.Agent{ID: uint32(f.HEP.ID), Password: f.HEP.Password, Name: f.Name}})
 }
 
 // lostRecords counts what the queue had no room for.
@@ -104,10 +115,16 @@ func (r *recorder) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			r.batch()
+			for _, e := range r.calls.gathered(time.Now(), true) {
+				r.enter(e)
+			}
 			return
 		case now := <-look.C:
 			for _, e := range r.desk.look(now) {
 				r.book.Append(e)
+			}
+			for _, e := range r.calls.gathered(now, false) {
+				r.enter(e)
 			}
 			continue
 		case <-r.wake:
@@ -153,9 +170,27 @@ func (r *recorder) writeDown(rec *sip.Record) {
 		}
 	}()
 	if rec.Kind == sip.CallMessage {
+		r.message(rec)
 		return
 	}
 	r.enter(r.calls.record(rec))
+}
+
+// message takes a message of a call: a copy goes to the capture server, and to the book where it keeps them.
+func (r *recorder) message(rec *sip.Record) {
+	r.copies.Send(copied(rec))
+	if keeps := r.keeps.Load(); keeps == nil || !keepsMessages(*keeps, rec.Class) {
+		return
+	}
+	e, complete, lost := r.calls.message(rec)
+	switch {
+	case complete:
+		r.enter(e)
+	case lost:
+		r.mu.Lock()
+		r.total.messages++
+		r.mu.Unlock()
+	}
 }
 
 // enter puts an entry into the book, and what follows from it for the call-back list.

@@ -10,7 +10,7 @@ import (
 
 // routing translates a file into what package sip swaps at a reload.
 func routing(f *configs.File) sip.Routing {
-	r := sip.Routing{Name: f.Name, AnswerEmergency: f.UnknownSources == configs.AnswerEmergency, Health: healthConfig(f), MediaGap: f.Health.MediaGap}
+	r := sip.Routing{Name: f.Name, AnswerEmergency: f.UnknownSources == configs.AnswerEmergency, Health: healthConfig(f), MediaGap: f.Health.MediaGap, Messages: tracing(f)}
 	for _, t := range f.Trunks {
 		r.Trunks = append(r.Trunks, sip.Trunk{
 			Trunk:     policy.Trunk{Name: policy.TrunkName(t.Name), Kind: trunkKind(t.Kind), Out: endpointNames(t.Out), GiveUp: t.GiveUp},

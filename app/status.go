@@ -59,6 +59,9 @@ func (n *Node) Status() console.Status {
 	n.tally.rescues(&st.Rescues)
 	st.Rescues.Begun, st.Rescues.Rescued, st.Rescues.Kept, st.Rescues.LostTalking = c.Rescues, c.Rescued, c.Kept, c.LostTalking
 	st.Rescues.Running = max(int(c.Rescuing), 0)
+	book, notices := n.bookStatus(now)
+	st.Book, st.CallBacks = book, n.callBackStatus()
+	st.Notices = append(st.Notices, notices...)
 	st.Calls.Ringing = max(int(c.Active-c.Talking), 0)
 	if c.NoPorts > 0 {
 		st.Notices = append(st.Notices, fmt.Sprintf("%d times there was no media port for a call, and its audio went past us: widen media.ports", c.NoPorts))
@@ -70,6 +73,46 @@ func (n *Node) Status() console.Status {
 		st.Notices = append(st.Notices, fmt.Sprintf("%d messages or timers met a fault of ours; the log has the details", c.Panics))
 	}
 	return st
+}
+
+// bookStatus says how the book is, in words for an operator.
+func (n *Node) bookStatus(now time.Time) (console.BookStatus, []string) {
+	h, lost := n.book.Health(), n.tally.records.losses()
+	b := console.BookStatus{
+		Path: h.Path, Written: h.Written, Waiting: h.Waiting, LagSeconds: h.Lag.Seconds(), Lost: h.Lost, RecordsLost: lost.records, MessagesLost: lost.messages, Bytes: h.Size,
+		Trouble: h.Error, Since: h.Since,
+	}
+	b.HEPSent, b.HEPLost = n.tally.records.copies.Counts()
+	missing := uint64(h.Lost) + lost.records
+	var notices []string
+	switch {
+	case h.Error != "":
+		b.Words = fmt.Sprintf("CANNOT BE WRITTEN for %s: %s; %d entries wait in memory", now.Sub(h.Since).Round(time.Second), h.Error, h.Waiting)
+		notices = append(notices, "the book cannot be written, calls are not touched: "+h.Error)
+	case h.Lag > bookBehind:
+		b.Words = fmt.Sprintf("is behind: %d entries have waited for up to %s for the disk", h.Waiting, h.Lag.Round(time.Second))
+		notices = append(notices, "the book "+b.Words)
+	default:
+		b.Words = fmt.Sprintf("%d entries written to %s (%d MB)", h.Written, h.Path, h.Size>>20)
+	}
+	if missing > 0 {
+		b.Words += fmt.Sprintf("; %d ARE LOST", missing)
+		notices = append(notices, fmt.Sprintf("%d things that happened are not in the book: there was no room for them; the book says where", missing))
+	}
+	if h.Aside != "" {
+		notices = append(notices, "the book was damaged and a fresh one was begun; the old one is "+h.Aside)
+	}
+	return b, notices
+}
+
+// bookBehind is how long entries may wait before an operator hears of it.
+const bookBehind = 5 * time.Second
+
+// callBackStatus counts who must be rung back.
+func (n *Node) callBackStatus() console.CallBackStatus {
+	n.desk.mu.Lock()
+	defer n.desk.mu.Unlock()
+	return console.CallBackStatus{Open: n.desk.list.Open(), Redials: max(n.desk.list.Redials()-n.desk.redialsAt, 0)}
 }
 
 func lower(p wire.Proto) string {

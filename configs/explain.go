@@ -219,6 +219,14 @@ func (f *File) explainTheRest(b *strings.Builder) {
 	b.WriteString(h.FailBack.explain())
 	f.explainLoss(b)
 	b.WriteString("One that an operator holds is asked last, and no emergency call leaves it out.\n")
+	f.explainRecord(b)
+}
+
+// explainRecord says where what happened is written down, and what leaves the house, as far as it is not the usual.
+func (f *File) explainRecord(b *strings.Builder) {
+	if f.HEP.To != "" {
+		fmt.Fprintf(b, "A copy of each SIP message of a call goes to %s, callers' numbers included.\n", f.HEP.To)
+	}
 }
 
 // explainLoss says when an endpoint is lost to a talking call (R20).

@@ -77,6 +77,8 @@ type CallDetail struct {
 	Entries  []journal.Entry `json:"entries"`            // what happened, in order
 	Messages []CallMessage   `json:"messages,omitempty"` // what was said, where journal.messages has it kept; only to who may see numbers
 	Book     string          `json:"trouble,omitempty"`  // why the book could not be read
+	// MessagesLost is how many messages of a call that lives, or lived lately, were not kept because there were too many.
+	MessagesLost int `json:"messages_lost,omitempty"`
 }
 
 // CallReader is what the console needs to know of calls.
@@ -100,6 +102,7 @@ var callRoutes = []route{
 	get("/api/v1/calls/{id}", "One call, by our name for it or a Call-ID: what happened, in order, and its SIP messages where they are kept.", func(a *ask) (CallDetail, error) {
 		return a.node.Call(a.Context(), a.PathValue("id"), a.mask())
 	}),
+	pcapOfCall,
 }
 
 const (
@@ -211,6 +214,9 @@ func (d *CallDetail) WriteText(w io.Writer) error {
 	if len(d.Messages) > 0 {
 		p.line("")
 		p.ladder(d)
+	}
+	if d.MessagesLost > 0 {
+		p.line("! %d messages were not kept: there were too many", d.MessagesLost)
 	}
 	if d.Book != "" {
 		p.line("! the book could not be read: %s", d.Book)

@@ -1,12 +1,16 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -159,5 +163,38 @@ func TestATickOffIsDoneInTheNameOfTheToken(t *testing.T) {
 	var r CallBackResult
 	if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || r.Line.Cleared == nil || r.Line.Cleared.By != "alice" {
 		t.Errorf("%d %s; want it done by alice, whose token it is", w.Code, w.Body)
+	}
+}
+
+func TestTheMessagesOfACallAsACaptureFile(t *testing.T) {
+	messages := exampleCall().Messages
+	messages[1].Local, messages[1].Remote = "[2001:db8::1]:5060", "[2001:db8::9]:5062"
+	messages[2].Text, messages[2].Base64 = "", []byte("MESSAGE sip:x SIP/2.0\r\n\r\n\xff")
+	var b bytes.Buffer
+	if err := WritePCAP(&b, messages); err != nil {
+		t.Fatal(err)
+	}
+	tshark, err := exec.LookPath("tshark")
+	if err != nil || testing.Short() {
+		t.Skip("tshark is not installed, or the test is to be short")
+	}
+	file := filepath.Join(t.TempDir(), "call.pcap")
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(tshark, "-r", file, "-o", "udp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-T", "fields", "-E", "separator=,", "-e", "frame.time_epoch",
+		"-e", "ip.src", "-e", "ipv6.src", "-e", "udp.dstport", "-e", "sip.Method", "-e", "sip.Status-Code", "-e", "udp.checksum.status", "-e", "ip.checksum.status").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `1795442400.000000000,10.0.0.9,,5060,INVITE,,1,1
+1795442400.000000000,,2001:db8::1,5062,,100,1,
+1795442400.000000000,10.0.0.1,,5060,MESSAGE,,1,1
+1795442401.000000000,10.0.0.1,,5060,INVITE,,1,1
+1795442401.200000000,10.0.0.9,,5060,,200,1,1
+1795442401.200000000,10.0.0.1,,5060,,200,1,1
+`
+	if diff := cmp.Diff(want, string(out)); diff != "" {
+		t.Errorf("tshark reads something else:\n%s", diff)
 	}
 }

@@ -93,6 +93,10 @@ func (c *Client) send(ctx context.Context, method, path string, body, into any) 
 	}
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusUnprocessableEntity: // 422 is a refused file, with its problems
+		if file, ok := into.(*raw); ok {
+			*file = got
+			return nil
+		}
 		if err := json.Unmarshal(got, into); err != nil {
 			return fmt.Errorf("understand the answer of %s: %w", c.socket, err)
 		}

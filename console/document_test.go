@@ -65,6 +65,8 @@ var visits = []struct {
 	{"GET", "/api/v1/calls?since=yesterday", "", 400},
 	{"GET", "/api/v1/calls/mi0-0-1", "", 200},
 	{"GET", "/api/v1/calls/nobody", "", 404},
+	{"GET", "/api/v1/calls/mi0-0-1/pcap", "", 200},
+	{"GET", "/api/v1/calls/nobody/pcap", "", 404},
 	{"GET", "/api/v1/callbacks", "", 200},
 	{"GET", "/api/v1/callbacks?format=csv", "", 200},
 	{"POST", "/api/v1/callbacks/done", `{"who":"+441905000001","outcome":"spoke to caller","by":"alice"}`, 200},

@@ -61,6 +61,16 @@ var (
 	TLSExpires     = gauge("nines_tls_certificate_expires_timestamp_seconds", "When our TLS certificate ends, in Unix time. Not shown without one.")
 	LoopPanics     = counter("nines_loop_panics_total", "Calls that were ended by a fault of ours.")
 
+	BookEntries   = counter("nines_journal_entries_total", "Entries that are in the book on the disk.")
+	BookLost      = counter("nines_journal_lost_total", "What should be in the book and is not: entries or records for which there was no room, messages of calls that had too many.", Label{"what", "entry, record, message"})
+	BookWaiting   = gauge("nines_journal_waiting", "Entries that wait for the disk.")
+	BookLag       = gauge("nines_journal_lag_seconds", "How long the oldest of them has waited.")
+	BookTrouble   = gauge("nines_journal_trouble", "1 while the book cannot be written.")
+	CallBacksOpen = gauge("nines_callbacks_open", "Lines of the call-back list that wait.")
+	Redials       = counter("nines_redials_after_announcement_total", "Emergency calls within ten minutes of an announcement to the same number.")
+	HEPSent       = counter("nines_hep_sent_total", "Copies of SIP messages that were sent to the capture server.")
+	HEPLost       = counter("nines_hep_lost_total", "Copies for which there was no room, or no way to the capture server.")
+
 	Streams      = gauge("nines_rtp_streams", "Media streams that are relayed now.")
 	RTPPackets   = counter("nines_rtp_packets_total", "Media packets that were relayed.")
 	RTPBytes     = counter("nines_rtp_bytes_total", "Bytes of media that were relayed, without UDP and IP headers.")
@@ -143,6 +153,19 @@ func (s Scrape) put(m *Metric, pm prometheus.Metric, err error) {
 	s.out <- pm
 }
 
+// Book says how the book is.
+func (s Scrape) Book(b *BookStatus) {
+	s.Set(BookEntries, float64(b.Written))
+	s.Set(BookLost, float64(b.Lost), "entry")
+	s.Set(BookLost, float64(b.RecordsLost), "record")
+	s.Set(BookLost, float64(b.MessagesLost), "message")
+	s.Set(BookWaiting, float64(b.Waiting))
+	s.Set(BookLag, b.LagSeconds)
+	s.Set(BookTrouble, one(b.Trouble != ""))
+	s.Set(HEPSent, float64(b.HEPSent))
+	s.Set(HEPLost, float64(b.HEPLost))
+}
+
 // Status sets all that a Status says. What it does not say (counters by outcome, histograms) is the reader's.
 func (s Scrape) Status(st Status) {
 	s.Set(BuildInfo, 1, st.Version.Version, st.Version.Go)
@@ -155,6 +178,9 @@ func (s Scrape) Status(st Status) {
 	s.Set(Rescues, float64(st.Rescues.Rescued), "rescued")
 	s.Set(Rescues, float64(st.Rescues.Kept), "kept")
 	s.Set(Rescues, float64(st.Rescues.LostTalking), "lost_talking")
+	s.Book(&st.Book)
+	s.Set(CallBacksOpen, float64(st.CallBacks.Open))
+	s.Set(Redials, float64(st.CallBacks.Redials))
 	for _, t := range st.Trunks {
 		s.Set(TrunkCalls, float64(t.Calls), t.Name)
 	}

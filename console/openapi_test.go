@@ -113,6 +113,8 @@ func (w *writer) success(r route) object {
 		if r.gives != nil {
 			w.schema(r.gives)
 		}
+	case r.binary != "":
+		content[r.binary] = object{}
 	case r.gives != nil:
 		content["application/json"] = object{"schema": w.schema(r.gives)}
 	default:

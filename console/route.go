@@ -23,6 +23,7 @@ type route struct {
 	query        []param
 	body, gives  reflect.Type // nil: none; gives is what 200 answers
 	csv          bool         // ?format=csv answers a table instead
+	binary       string       // answers this instead of JSON
 	stream       bool         // answers server-sent events
 	do           func(*ask) (any, error)
 	serve        func(http.ResponseWriter, *ask) // instead of do, for what is not one JSON value

@@ -24,6 +24,8 @@ type Status struct {
 	SIP            SIPStatus        `json:"sip"`
 	Media          MediaStatus      `json:"media"`
 	Config         ConfigStatus     `json:"config"`
+	Book           BookStatus       `json:"book"`
+	CallBacks      CallBackStatus   `json:"callbacks"`
 	Notices        []string         `json:"notices,omitempty"` // what an operator should know now, one sentence each
 }
 
@@ -188,6 +190,29 @@ type ConfigStatus struct {
 	Loaded   time.Time `json:"loaded"`             // when the running file was accepted
 	Accepted bool      `json:"accepted"`           // the last file that was read is the one that runs
 	Problems []string  `json:"problems,omitempty"` // of the last file that was refused
+}
+
+// BookStatus is how the book is written.
+type BookStatus struct {
+	Path         string    `json:"path"`
+	Words        string    `json:"words"`   // how it is, in a sentence
+	Written      int64     `json:"written"` // entries since the start
+	Waiting      int       `json:"waiting"` // for the disk
+	LagSeconds   float64   `json:"lag_seconds"`
+	Lost         int64     `json:"lost"`                   // entries since the start for which there was no room
+	RecordsLost  uint64    `json:"records_lost"`           // things that happened and came to no entry, because too much happened
+	MessagesLost uint64    `json:"messages_lost"`          // SIP messages that were not kept
+	Bytes        int64     `json:"bytes"`                  // on the disk
+	Trouble      string    `json:"trouble,omitempty"`      // why it cannot be written
+	Since        time.Time `json:"trouble_since,omitzero"` // of that
+	HEPSent      uint64    `json:"hep_sent"`               // copies of messages, to the capture server
+	HEPLost      uint64    `json:"hep_lost"`
+}
+
+// CallBackStatus is who must be rung back, in numbers.
+type CallBackStatus struct {
+	Open    int `json:"open"`    // lines that wait
+	Redials int `json:"redials"` // emergency calls within ten minutes of an announcement to the same number, since the start
 }
 
 // ReloadResult is what became of a reload.

@@ -49,6 +49,8 @@ func (s *Status) WriteText(w io.Writer, now time.Time) error {
 		fmt.Fprintf(t, "  calls\t%d now: %d talking, %d ringing%s\n", s.Calls.Total, s.Calls.Talking, s.Calls.Ringing, byRoute(s.Calls.ByRoute))
 		fmt.Fprintf(t, "  \t%d placed, %d answered, %d refused, %d cleared by the caller\n", s.Calls.Placed, s.Calls.Answered, s.Calls.Refused, s.Calls.Cleared)
 		fmt.Fprintf(t, "  rescues\t%s\n", s.Rescues.words())
+		fmt.Fprintf(t, "  callers\t%s\n", s.CallBacks.words())
+		fmt.Fprintf(t, "  book\t%s\n", s.Book.Words)
 		fmt.Fprintf(t, "  ports\t%d used, %d free (%s)\n", s.Ports.Used, s.Ports.Free, s.Ports.Range)
 		fmt.Fprintf(t, "  sip\t%d in, %d out, %d sent again, %d came again%s\n", s.SIP.Received, s.SIP.Sent, s.SIP.Retransmissions, s.SIP.Repeats, dropped(s.SIP.Dropped))
 		fmt.Fprintf(t, "  media\t%d streams, %d packets, %d lost on the way to us%s\n", s.Media.Streams, s.Media.Packets, s.Media.Lost, dropped(s.Media.Dropped))
@@ -306,4 +308,16 @@ func (t *TLSStatus) words() string {
 		return t.Subject + ", EXPIRED on " + t.Expires.Format(time.DateOnly)
 	}
 	return t.Subject + ", until " + t.Expires.Format(time.DateOnly)
+}
+
+// words says who must be rung back.
+func (c *CallBackStatus) words() string {
+	said := "nobody must be rung back"
+	if c.Open > 0 {
+		said = fmt.Sprintf("%d MUST BE RUNG BACK: nines callbacks", c.Open)
+	}
+	if c.Redials > 0 {
+		said += fmt.Sprintf("; %d rang an emergency number within ten minutes of an announcement", c.Redials)
+	}
+	return said
 }

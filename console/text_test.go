@@ -25,6 +25,8 @@ west-mercia  takes calls  (nines v0.1.0, up 3h, media in userspace)
   calls    5 now: 4 talking, 1 ringing; 101: 1; 999: 4
            1235 placed, 1230 answered, 0 refused, 4 cleared by the caller
   rescues  6 begun, 1 now; 3 rescued, 1 kept by their endpoint, 1 LOST WHILE TALKING; gap 812 ms the last, 640 median, 2310 p99
+  callers  2 MUST BE RUNG BACK: nines callbacks; 1 rang an emergency number within ten minutes of an announcement
+  book     1234 entries written to nines.db (3 MB)
   ports    20 used, 9980 free (20000-29999)
   sip      9000 in, 9100 out, 3 sent again, 0 came again, 9 dropped (garbage 7, unknown source 2)
   media    8 streams, 1000000 packets, 2 lost on the way to us, none dropped

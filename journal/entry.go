@@ -17,7 +17,7 @@ const (
 	CallStart            Type = "CallStartLogEvent"            // a call came in: Trunk, Route, Class, Caller, Called
 	CallEnd              Type = "CallEndLogEvent"              // it is over: Outcome, Code (what the caller got), Took (answer to end), Why
 	CallStateChange      Type = "CallStateChangeLogEvent"      // What: ringing, answered, lost, kept, rescued, waiting, escaped; Endpoint, Took
-	CallSignalingMessage Type = "CallSignalingMessageLogEvent" // the full text of one message is in Data; kept for journal.keep_messages
+	CallSignalingMessage Type = "CallSignalingMessageLogEvent" // some messages of one call: Count, their full text in Data; kept for journal.keep_messages
 	MalformedMessage     Type = "MalformedMessageLogEvent"     // a message was salvaged, or could not be
 	RouteRule            Type = "RouteRuleMsgLogEvent"         // the plan of a call: What the endpoints in order, Why
 	Route                Type = "RouteLogEvent"                // an endpoint was asked: Endpoint, Partner, Attempt, Why it and why now

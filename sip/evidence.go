@@ -119,7 +119,7 @@ func (s *session) quiet(now time.Time) {
 		return
 	}
 	w.toldQuiet = true
-	s.record(now, Record{Kind: CallNoted, Endpoint: s.winner.ep.Name, Why: "no audio from the endpoint for 10 s; it is there: muted, silent, or one-way audio"})
+	s.record(now, Record{Kind: CallNoted, Endpoint: s.winner.ep.Name, Why: "no audio from the endpoint for " + quietAfter.String() + "; it is there: muted, silent, or one-way audio"})
 	s.log.Info().Str("endpoint", string(s.winner.ep.Name)).Msg("has had no audio from the endpoint for " + quietAfter.String() + "; it is there: muted, silent, or one-way audio")
 }
 

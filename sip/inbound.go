@@ -22,6 +22,9 @@ func (l *loop) receive(now time.Time, p wire.Packet) {
 	}
 	l.heard(now, p.Flow)
 	l.meet(m)
+	if len(l.trace.calls) > 0 {
+		l.came(m, &p)
+	}
 	if m.IsRequest() {
 		l.s.count.requests.Add(1)
 		l.onRequest(now, m, p.Flow)
@@ -160,8 +163,9 @@ func (l *loop) onInvite(now time.Time, m *wire.Message, f wire.Flow, r *routing,
 	}
 	// RFC 3261 §17.2.1: the 100 goes at once, before anything is decided.
 	l.complete(m)
-	l.respond(now, key, 100, simpleReply(m, f.Remote, 100, "Trying", ""))
-	newSession(now, l, key, m, f, r, trunk)
+	trying := simpleReply(m, f.Remote, 100, "Trying", "")
+	l.respond(now, key, 100, trying)
+	newSession(now, l, key, m, f, r, trunk, trying)
 }
 
 // complete gives an INVITE that shows no more than who is called what RFC 3261 §8.1.1 demands of it, so that the endpoints can read ours.
@@ -231,6 +235,7 @@ func (l *loop) onCancel(now time.Time, m *wire.Message, f wire.Flow) {
 		l.respond(now, key, 481, simpleReply(m, f.Remote, 481, "Call/Transaction Does Not Exist", l.stray()))
 		return
 	}
+	s.cancelCame(f)
 	l.respond(now, key, 200, simpleReply(m, f.Remote, 200, "OK", s.caller.leg.LocalTag))
 	s.cancelled(now, serverKey(&invite, f), m)
 	l.touch(s)

@@ -44,6 +44,7 @@ type loop struct {
 	alarms   alarms
 	dirty    []*session
 	out      []wire.Out
+	trace    trace
 
 	watched   []*session          // the calls that talk, whose media is looked at
 	lookAt    time.Time           // when that is done next; zero: nothing talks
@@ -96,6 +97,7 @@ func newLoop(s *Server, n int, rnd *rand.Rand) *loop {
 		invites: map[txn.Key]*session{},
 		calls:   map[uint64]*session{},
 		missed:  map[policy.EndpointName]missed{},
+		trace:   trace{calls: map[uint64]traced{}},
 	}
 }
 
@@ -163,6 +165,7 @@ const grain = 5 * time.Millisecond
 
 // turn takes everything that is in the inbox, then everything that is due, then writes.
 func (l *loop) turn(now time.Time) {
+	l.trace.now = now
 	if !l.due.IsZero() {
 		if late := now.Sub(l.due); late >= stall {
 			l.stalled(now, late)
@@ -202,6 +205,7 @@ func (l *loop) one(now time.Time, it *item) {
 		it.do(now)
 		return
 	}
+	l.trace.packet = &it.packet
 	l.receive(now, it.packet)
 }
 
@@ -384,6 +388,9 @@ func (l *loop) meet(what any) {
 func (l *loop) send(f wire.Flow, data []byte) {
 	if len(data) > 0 && f.Remote.IsValid() {
 		l.out = append(l.out, wire.Out{Flow: f, Data: data})
+		if len(l.trace.calls) > 0 {
+			l.sent(f, data)
+		}
 	}
 }
 

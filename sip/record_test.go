@@ -284,3 +284,46 @@ func TestNoCallOfAnotherRunHasTheSameName(t *testing.T) {
 
 func (*clerk) Announced(policy.RouteName, policy.AnnouncementName, bool, time.Duration) {}
 func (*clerk) Shed(policy.RouteName, bool)                                              {}
+
+func TestEveryMessageOfACallIsTold(t *testing.T) {
+	c := &clerk{keeps: func(r sip.Record) bool { return r.Kind == sip.CallMessage }}
+	onScene(t, func(sc *scene) { sc.server.Observer = c; sc.Messages = sip.TraceEmergency }, func(st *stage) {
+		room, standby := st.rooms["control-room"], st.rooms["standby-room"]
+		d := st.place()
+		m := room.expect("INVITE")
+		room.reply(m, 100, "")
+		standbyTakes := func(n heard) {
+			standby.reply(n, 180, "s")
+			st.carrier.expect("180 INVITE")
+			standby.replyBody(n, 200, "s", sdpOf(standby, 50000))
+		}
+		standbyTakes(standby.expect("INVITE")) // after 4 s with only a 100
+		ok := st.carrier.expect("200 INVITE")
+		standby.expect("ACK")
+		room.reply(room.expect("CANCEL"), 200, "")
+		room.reply(m, 487, "r")
+		room.expect("ACK")
+		d.ack(ok, "")
+		time.Sleep(time.Second)
+		d.bye(standby)
+		time.Sleep(time.Second)
+		st.place().cancelled()
+		st.carrier.invite("sip:101@nines", sdpOf(st.carrier, 40000)) // routine: not asked for
+		time.Sleep(time.Minute)
+	})
+	var b strings.Builder
+	names := map[string]int{}
+	for _, r := range c.told {
+		if names[r.Call] == 0 {
+			names[r.Call] = len(names) + 1
+		}
+		line, _, _ := strings.Cut(string(r.Data), "\r\n")
+		arrow := "->"
+		if r.In {
+			arrow = "<-"
+		}
+		cseq := regexp.MustCompile(`CSeq: .*`).FindString(string(r.Data))
+		fmt.Fprintf(&b, "%7.1f call %d leg %d %s %s  %s (%s)\n", r.At.Sub(c.told[0].At).Seconds(), names[r.Call], r.Attempt, arrow, r.Flow.Remote, line, strings.TrimSpace(cseq))
+	}
+	compare(t, b.String())
+}

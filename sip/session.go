@@ -114,7 +114,7 @@ func describe(m *wire.Message) description {
 
 func (d description) text() []byte { return d.body[d.span.Start:d.span.End] }
 
-func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flow, r *routing, trunk *Trunk) {
+func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flow, r *routing, trunk *Trunk, trying []byte) {
 	l.next++
 	s := &session{
 		loop: l, id: l.next, name: l.s.callName(l.n, l.next), began: now, routing: r, trunk: trunk, key: key, invite: m, src: f,
@@ -151,6 +151,7 @@ func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flo
 	s.log.Info().Str("trunk", string(trunk.Name)).Str("route", string(s.match.Route.Name)).Str("called", s.match.Number).
 		Str("why", s.match.Why).Str("call_id", m.CallID).Bool("malformed", m.Malformed).Msg("call came in")
 	s.came(now)
+	s.opened(trying)
 	s.reserveCaller()
 	s.plan(now)
 	l.touch(s)
@@ -796,6 +797,7 @@ func (s *session) forgettable() bool {
 // forget drops a session. What repeated 2xx responses still need stays behind in remnants.
 func (l *loop) forget(s *session) {
 	delete(l.calls, s.id)
+	l.trace.forget(s.id)
 	if l.invites[s.key] == s {
 		delete(l.invites, s.key)
 	}

@@ -65,6 +65,7 @@ type Routing struct {
 	TLS             TLS
 	AnswerEmergency bool          // unknown_sources: answer_emergency
 	MediaGap        time.Duration // so long without a packet and an endpoint's media has stopped (R20); 0 means 2 s
+	Messages        Tracing       // of which calls each message is told
 }
 
 // Observer is told what happened, from the loops; it must not block.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -43,13 +44,22 @@ func (p program) callsCommand() *cobra.Command {
 
 func (p program) callCommand() *cobra.Command {
 	var f nodeFlags
+	var pcap string
 	cmd := &cobra.Command{
 		Use:   "call ID",
 		Short: "Say what happened to one call, in order, with its SIP messages as a ladder",
 		Long:  "call says what happened to one call, by its name in nines calls and the log, or by a Call-ID. Its messages follow where journal.messages has them kept.",
 		Args:  takes(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := console.NewClient(f.run).Call(cmd.Context(), args[0])
+			client := console.NewClient(f.run)
+			if pcap != "" {
+				file, err := client.CallPCAP(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return os.WriteFile(pcap, file, 0o600) // callers' numbers are in it
+			}
+			d, err := client.Call(cmd.Context(), args[0])
 			if err != nil || f.json {
 				return printJSON(cmd.OutOrStdout(), d, err)
 			}
@@ -57,6 +67,7 @@ func (p program) callCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().StringVar(&pcap, "pcap", "", "write its SIP messages to this file, for Wireshark")
 	return cmd
 }
 

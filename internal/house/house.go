@@ -34,6 +34,7 @@ var rooms = []room{
 	{path: "media/voice", why: "a recording is bytes in, packets' payloads out; it knows no socket"},
 	{path: "media/sdp", pure: true, why: "SDP is edited as text, bytes in and bytes out"},
 	{path: "journal", why: "the book is written by everybody and knows nobody"},
+	{path: "hep", why: "copies of messages leave by UDP; what is copied is handed in"},
 	{path: "notify", why: "notices leave the house by mail and webhook; who is told what is handed in"},
 	{path: "console", may: []string{"journal", "health", "call"}, why: "the console shows what app hands it"},
 	{path: "drill", may: []string{"journal", "health"}, why: "a drill places test calls through an interface that app fills"},
