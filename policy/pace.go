@@ -7,11 +7,12 @@ import (
 
 // How fast rescues ask one endpoint. What counts is how soon it says its first word, be it a 100.
 const (
-	paceBegins = 32                     // so many rescues may wait for its first word at one time
-	paceLeast  = 4                      // of an endpoint that says nothing
-	paceMost   = 512                    // of a fast one
-	paceQuick  = 60 * time.Millisecond  // a first word that comes so much later than its quickest, at most, lets one more wait
-	paceSlow   = 120 * time.Millisecond // one that comes later than that lets one fewer wait: a suspect endpoint has 300 ms, any other a second
+	paceBegins = 32  // so many rescues may wait for its first word at one time
+	paceLeast  = 8   // of a slow one
+	paceSilent = 4   // of one that says nothing
+	paceMost   = 512 // of a fast one
+	paceQuick  = 5   // patience/paceQuick later than its quickest, at most: one more may wait
+	paceSlow   = 2   // times that: one fewer may. A suspect endpoint has 300 ms of patience, any other a second, and after half a second INVITEs repeat
 )
 
 // Pace lets rescues ask an endpoint no faster than it answers. When a room dies all its calls look for another in the same moment. Two hundred INVITEs at
@@ -31,6 +32,7 @@ type Place uint64
 type lane struct {
 	out      int           // those that it was asked and has not said a word to
 	window   int           // how many that may be
+	patience time.Duration // what the latest rescue has for it
 	quickest time.Duration // its first word to one of these rescues; what is above it is waiting in its queue, which is our doing
 	line     []held
 }
@@ -46,12 +48,13 @@ func NewPace() *Pace { return &Pace{of: map[EndpointName]*lane{}} }
 
 // Ask says whether a rescue may ask an endpoint now. If not, it has a place and its turn comes with [Pace.Next]. Emergency goes before routine, then whoever
 // has had nobody to talk to for longer. Each rescue that may go is followed by one [Pace.Heard].
-func (p *Pace) Ask(name EndpointName, class Class, since time.Time) (Place, bool) {
+func (p *Pace) Ask(name EndpointName, class Class, since time.Time, patience time.Duration) (Place, bool) {
 	l := p.of[name]
 	if l == nil {
 		l = &lane{window: paceBegins}
 		p.of[name] = l
 	}
+	l.patience = patience
 	if l.out < l.window && len(l.line) == 0 {
 		l.out++
 		return 0, true
@@ -83,7 +86,7 @@ func (p *Pace) Heard(name EndpointName, took time.Duration, silent bool) {
 	l.out--
 	switch {
 	case silent:
-		l.window = max(paceLeast, l.window/2)
+		l.window = max(paceSilent, l.window/2)
 	case took > 0:
 		if l.quickest == 0 || took < l.quickest {
 			l.quickest = took
@@ -96,9 +99,9 @@ func (p *Pace) Heard(name EndpointName, took time.Duration, silent bool) {
 // adapt lets more or fewer wait at one time, by how long the latest has stood in the endpoint's queue.
 func (l *lane) adapt(queued time.Duration) {
 	switch {
-	case queued > paceSlow:
-		l.window = max(paceLeast, l.window-1)
-	case queued <= paceQuick:
+	case queued > paceSlow*l.patience/paceQuick:
+		l.window = max(min(paceLeast, l.window), l.window-1)
+	case queued <= l.patience/paceQuick:
 		l.window = min(paceMost, l.window+1)
 	}
 }

@@ -11,7 +11,7 @@ import (
 func burst(p *Pace, n int) int {
 	went := 0
 	for range n {
-		if _, ok := p.Ask("standby", Emergency, noon); ok {
+		if _, ok := p.Ask("standby", Emergency, noon, time.Second); ok {
 			went++
 		}
 	}
@@ -99,7 +99,7 @@ func TestEmergencyRescuesGoFirstThenTheOldest(t *testing.T) {
 	p := NewPace()
 	burst(p, paceBegins)
 	at := func(class Class, second int) Place {
-		place, ok := p.Ask("standby", class, noon.Add(time.Duration(second)*time.Second))
+		place, ok := p.Ask("standby", class, noon.Add(time.Duration(second)*time.Second), time.Second)
 		if ok {
 			t.Fatal("there is no room, and somebody went")
 		}
@@ -113,7 +113,7 @@ func TestEmergencyRescuesGoFirstThenTheOldest(t *testing.T) {
 		t.Error("who leaves has left, once")
 	}
 	for i, want := range []Place{early, late, test, routine} {
-		p.Heard("standby", 90*time.Millisecond, false)
+		p.Heard("standby", 400*time.Millisecond, false)
 		if got, ok := p.Next("standby"); !ok || got != want {
 			t.Errorf("number %d to go is %d, want %d", i+1, got, want)
 		}
@@ -129,7 +129,7 @@ func TestPropertyAPaceLosesNobody(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"ask": func(t *rapid.T) {
 				for range rapid.IntRange(1, 60).Draw(t, "how many") {
-					place, ok := p.Ask("standby", Class(rapid.IntRange(0, 2).Draw(t, "class")), noon.Add(time.Duration(rapid.IntRange(0, 9).Draw(t, "since"))*time.Second))
+					place, ok := p.Ask("standby", Class(rapid.IntRange(0, 2).Draw(t, "class")), noon.Add(time.Duration(rapid.IntRange(0, 9).Draw(t, "since"))*time.Second), time.Second)
 					if ok {
 						out++
 					} else {

@@ -17,6 +17,16 @@ func (s *session) aloneSince() time.Time {
 	return s.began
 }
 
+// patienceFor is how long the plan waits for an endpoint's first word.
+func (s *session) patienceFor(name policy.EndpointName) time.Duration {
+	for i := range s.machine.Plan.Steps {
+		if step := &s.machine.Plan.Steps[i]; step.Endpoint == name {
+			return step.Patience
+		}
+	}
+	return 0
+}
+
 // takeTurn says whether the attempt may ask now. A rescue may have to wait; its call is told so, and turn goes on with it.
 func (at *attempt) takeTurn(now time.Time) bool {
 	s := at.s
@@ -25,7 +35,7 @@ func (at *attempt) takeTurn(now time.Time) bool {
 	}
 	sh := &s.loop.s.shared
 	sh.mu.Lock()
-	place, ok := sh.pace.Ask(at.ep.Name, s.machine.Class, s.aloneSince())
+	place, ok := sh.pace.Ask(at.ep.Name, s.machine.Class, s.aloneSince(), s.patienceFor(at.ep.Name))
 	if !ok {
 		sh.held[place] = at
 	}

@@ -216,16 +216,17 @@ func TestABurstOfRescuesDoesNotDrownASlowStandby(t *testing.T) {
 	})
 }
 
-// TestNewCallsDoNotWaitBehindRescues: R7, R21. While two hundred rescues ask the slow standby a new call is asked there at once.
+// TestNewCallsDoNotWaitBehindRescues: R7, R21. While three hundred rescues ask the slow standby a new call is asked there at once, and finds no longer queue
+// than the standby can work off within its patience.
 func TestNewCallsDoNotWaitBehindRescues(t *testing.T) {
 	inWardOf(t, 500*time.Millisecond, nil, nil, func(w *ward) {
 		w.rooms["standby-room"].Close()
 		delete(w.rooms, "standby-room")
-		newSlowRoom(w.t, w.hosts["standby-room"], 10*time.Millisecond)
-		w.crowd("999", 200, 5*time.Millisecond)
+		newSlowRoom(w.t, w.hosts["standby-room"], 12*time.Millisecond)
+		w.crowd("999", 300, 5*time.Millisecond)
 		time.Sleep(4 * time.Second)
 		w.rooms["control-room"].Kill()
-		time.Sleep(600 * time.Millisecond) // the rescues are under way
+		time.Sleep(900 * time.Millisecond) // the rescues are under way
 		c, err := w.carrier.Place(town.Dial{URI: "sip:999@" + nodeAddr + ":5060", From: "+441905999999"})
 		if err != nil {
 			t.Fatal(err)
@@ -235,8 +236,11 @@ func TestNewCallsDoNotWaitBehindRescues(t *testing.T) {
 		if err := c.Talks(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if d := c.Record().Delay(); d > 600*time.Millisecond {
+		if d := c.Record().Delay(); d > time.Second {
 			t.Errorf("the new call was answered after %v; want that it waits for no more INVITEs than the standby has before it", d)
+		}
+		if n := w.rooms["partner"].Heard("INVITE"); n != 0 {
+			t.Errorf("the partner got %d INVITEs; the standby was there", n)
 		}
 	})
 }
@@ -245,19 +249,19 @@ func TestNewCallsDoNotWaitBehindRescues(t *testing.T) {
 // one is asked while an emergency one waits.
 func TestEmergencyIsRescuedBeforeRoutine(t *testing.T) {
 	const each = 60
-	inWardOf(t, 500*time.Millisecond, nil, func(r *sip.Routing) {
+	inWardOf(t, 50*time.Millisecond, nil, func(r *sip.Routing) {
 		second := r.Routes[0]
 		second.Name, second.Numbers, second.Class = "101", []string{"101"}, policy.Routine
 		r.Routes = append(r.Routes, second)
 	}, func(w *ward) {
 		w.rooms["standby-room"].Close()
 		delete(w.rooms, "standby-room")
-		slow := newSlowRoom(w.t, w.hosts["standby-room"], 10*time.Millisecond)
+		slow := newSlowRoom(w.t, w.hosts["standby-room"], 15*time.Millisecond)
 		w.crowd("101", each, 5*time.Millisecond) // they talk longer, and are no more urgent for that
 		w.crowd("999", each, 5*time.Millisecond)
 		time.Sleep(4 * time.Second)
 		w.rooms["control-room"].Kill()
-		time.Sleep(4 * time.Second)
+		time.Sleep(10 * time.Second)
 		var order []string
 		for {
 			select {
@@ -279,7 +283,7 @@ func TestEmergencyIsRescuedBeforeRoutine(t *testing.T) {
 		}
 		ahead := last - each // routine calls that were asked before the last emergency one
 		t.Logf("%d of %d routine calls went before the last emergency call", ahead, each)
-		if ahead > 40 { // those that could go at once, before anybody waited
+		if ahead > 36 { // those that could go at once, before anybody waited
 			t.Errorf("%d routine calls were asked before the last emergency call; want no more than could go before any had to wait", ahead)
 		}
 	})

@@ -32,7 +32,7 @@ func TestNewCallsGoOnWhileFiveHundredAreRescued(t *testing.T) {
 		}
 		placed = append(placed, c)
 	}
-	k.moved(k.calls, 2*time.Second, 2*watch.stop()) // one phone answers all five hundred; the promise of a second is for two hundred
+	k.moved(k.calls, 2*time.Second, watch) // one phone answers all five hundred; the promise of a second is for two hundred
 	var delays []time.Duration
 	lost := 0
 	for _, c := range placed {
