@@ -1,7 +1,7 @@
 // Package media relays the packets of a call between two sides, byte for byte, and says what it saw.
 //
 // It decides three things about a packet and nothing else: whose it is (the port it came to), whether its source is the one that was negotiated,
-// and where it leaves. It never looks into a payload except to count: RTP, RTCP, SRTP, T.140, UDPTL or anything else passes as whole datagrams.
+// and where it leaves. It never looks into a payload except to count, or for a key that somebody waits for: RTP, RTCP, SRTP, T.140, UDPTL or anything else passes as whole datagrams.
 // It knows no SIP and no call; media/sdp edits the session descriptions that name its ports.
 //
 // # How to drive it
@@ -10,6 +10,12 @@
 // [Relay.Reserve], tells each stream's far end with [Side.Expect] (again after each new answer) and pairs two sides with [Relay.Join]; joining
 // the caller's side with another one re-aims the call and loses no packet. [Side.Release] gives the ports back. All of these may be called from
 // any goroutine while packets flow; none of them waits for the packet loop and the packet loop never waits for them.
+//
+// # What callers hear from us
+//
+// [Side.Play] sends recordings to a side's far end, joined or not: to answer a caller ourselves takes Reserve, Expect and Play. Meanwhile what is
+// relayed there is dropped, unless it is asked for, and the other direction goes on. [Side.Keys] listens for key presses from the far end. One goroutine
+// sends for everybody, beside the packet loop; recordings and codecs are media/voice's.
 //
 // # Sources
 //

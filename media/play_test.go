@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"net"
 	"net/netip"
 	"slices"
 	"testing"
@@ -434,4 +435,64 @@ func FuzzKeys(f *testing.F) {
 			b = b[n:]
 		}
 	})
+}
+
+// TestWhatIsHeardIsWhatWasRecorded: a file in stereo at 44.1 kHz is played over real sockets, IPv4 and IPv6, and what arrives is decoded and compared.
+func TestWhatIsHeardIsWhatWasRecorded(t *testing.T) {
+	melody := func(at float64) float64 {
+		return 0.2*math.Sin(2*math.Pi*440*at)*(1+math.Sin(2*math.Pi*3*at))/2 + 0.1*math.Sin(2*math.Pi*1730*at) + 0.08*math.Sin(2*math.Pi*2900*at+1)
+	}
+	const rate, seconds = 44100, 0.6
+	var sound []byte
+	for i := range int(seconds * rate) {
+		v := int16(32767 * melody(float64(i)/rate))
+		sound = binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(sound, uint16(v)), uint16(v))
+	}
+	wav := []byte("RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x02\x00\x44\xac\x00\x00\x10\xb1\x02\x00\x04\x00\x10\x00data")
+	wav = append(binary.LittleEndian.AppendUint32(wav, uint32(len(sound))), sound...)
+	tape, err := voice.ParseWAV("melody.wav", wav)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decode := map[voice.Codec]func(byte) int16{voice.PCMA: g711.DecodeAlawFrame, voice.PCMU: g711.DecodeUlawFrame}
+	for _, local := range []netip.Addr{lo, netip.IPv6Loopback()} {
+		for codec, payload := range map[voice.Codec]uint8{voice.PCMA: 8, voice.PCMU: 0} {
+			conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
+			if err != nil {
+				t.Skipf("no socket on %s: %v", local, err)
+			}
+			defer conn.Close()
+			r := running(t, Config{Addresses: []netip.Addr{local}})
+			side := reserve(t, r, local, 1)
+			side.Expect(0, Remote{RTP: conn.LocalAddr().(*net.UDPAddr).AddrPort()})
+			_, ended := play(t, side, Playback{Tapes: []*voice.Tape{tape}, Rounds: 1, Codec: codec, Payload: payload})
+			if e := <-ended; e.Packets != tape.Frames() {
+				t.Fatalf("it ended as %+v, want %d packets", e, tape.Frames())
+			}
+			var signal, noise float64
+			buf := make([]byte, 2048)
+			for n := range tape.Frames() {
+				if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+					t.Fatal(err)
+				}
+				size, from, err := conn.ReadFromUDPAddrPort(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if port, _ := side.Local(0); from.Port() != port {
+					t.Fatalf("packet %d came from port %d, want %d: the far end accepts no other", n, from.Port(), port)
+				}
+				for i, b := range buf[headerLen:size] {
+					want := melody(float64(160*n+i) / 8000)
+					if n > 2 && n < tape.Frames()-3 {
+						signal += want * want
+						noise += math.Pow(float64(decode[codec](b))/32768-want, 2)
+					}
+				}
+			}
+			if got := 10 * math.Log10(signal/noise); got < 32 {
+				t.Errorf("%s over %s: what is heard is %.1f dB better than noise, want 32", codec, local, got)
+			}
+		}
+	}
 }
