@@ -107,7 +107,7 @@ func Start(o Options) (*Node, error) {
 	}
 	n.relay = relay
 	n.sip, err = sip.New(sip.Config{
-		Listen: listeners(f), Advertise: f.Advertise, Network: sipNetwork(o.Network), Loops: o.Loops, Media: relay, Observer: n.tally, Log: o.Log, Seed: o.Seed,
+		Listen: listeners(f), Advertise: f.Advertise, Network: sipNetwork(o.Network), Loops: o.Loops, Media: relay, Observer: n.tally, Names: nameStore{filepath.Join(f.State, namesName)}, Log: o.Log, Seed: o.Seed,
 	}, n.routing(f))
 	if err != nil {
 		relay.Close()

@@ -75,7 +75,7 @@ func stands(k health.NoticeKind) time.Duration {
 		return warnedFor
 	case health.EvidenceVoid:
 		return voidFor
-	case health.HoldEnded, health.ReturnBegins, health.Proven, health.NumberFails, health.NumberAnswers, health.AudioMissing, health.PerhapsNotReached:
+	case health.HoldEnded, health.ReturnBegins, health.Proven, health.NumberFails, health.NumberAnswers, health.AudioMissing, health.PerhapsNotReached, health.AddressChanged:
 	}
 	return noticeFor
 }

@@ -152,6 +152,9 @@ func (n *Node) endpoints(ctx context.Context, st *console.Status, f *configs.Fil
 				Class: c.Class, Number: c.Number, From: c.From, To: c.To, Calls: c.Calls, Outcomes: c.Counts, Fails: c.Fails,
 			})
 		}
+		for _, a := range x.Addresses {
+			es.Addresses = append(es.Addresses, console.AddressStatus{Address: a.Address, Verdict: a.Verdict.String(), Since: a.Since, Words: a.Words, RTTMillis: a.RTT})
+		}
 		if x.Evidence != "" {
 			es.Evidence = []string{x.Evidence}
 		}

@@ -46,22 +46,24 @@ type TLSStatus struct {
 
 // EndpointStatus is what is believed about one endpoint, and why (R16).
 type EndpointStatus struct {
-	Name           string      `json:"name"`
-	URI            string      `json:"uri"`
-	Partner        bool        `json:"partner"`
-	Verdict        string      `json:"verdict"` // up, suspect, down, unknown
-	Since          time.Time   `json:"since"`   // of the verdict
-	Explanation    string      `json:"explanation"`
-	Evidence       []string    `json:"evidence,omitempty"` // newest first
-	WhatBringsBack string      `json:"what_brings_back,omitempty"`
-	LastProbe      time.Time   `json:"last_probe,omitzero"`
-	NextProbe      time.Time   `json:"next_probe,omitzero"`
-	RTTMillis      float64     `json:"rtt_ms,omitempty"` // of the last probe that was answered
-	Returning      bool        `json:"returning"`        // it must prove itself before emergency calls go there again
-	Held           bool        `json:"held"`
-	Hold           *HoldStatus `json:"hold,omitempty"`
-	ResponseMillis float64     `json:"response_ms,omitempty"`          // median of its first responses to calls, lately
-	LongRunMillis  float64     `json:"long_run_response_ms,omitempty"` // and in the long run
+	Name           string    `json:"name"`
+	URI            string    `json:"uri"`
+	Partner        bool      `json:"partner"`
+	Verdict        string    `json:"verdict"` // up, suspect, down, unknown
+	Since          time.Time `json:"since"`   // of the verdict
+	Explanation    string    `json:"explanation"`
+	Evidence       []string  `json:"evidence,omitempty"` // newest first
+	WhatBringsBack string    `json:"what_brings_back,omitempty"`
+	LastProbe      time.Time `json:"last_probe,omitzero"`
+	NextProbe      time.Time `json:"next_probe,omitzero"`
+	RTTMillis      float64   `json:"rtt_ms,omitempty"` // of the last probe that was answered
+	// Addresses is what is believed of each, where there are several; dead ones are tried last.
+	Addresses      []AddressStatus `json:"addresses,omitempty"`
+	Returning      bool            `json:"returning"` // it must prove itself before emergency calls go there again
+	Held           bool            `json:"held"`
+	Hold           *HoldStatus     `json:"hold,omitempty"`
+	ResponseMillis float64         `json:"response_ms,omitempty"`          // median of its first responses to calls, lately
+	LongRunMillis  float64         `json:"long_run_response_ms,omitempty"` // and in the long run
 	// RecentCalls is what calls of the last ten minutes showed: all of them first, then by class and called number.
 	RecentCalls []CallWindow `json:"recent_calls,omitempty"`
 	Calls       int          `json:"calls"` // asked and talking
@@ -89,6 +91,15 @@ type Answer struct {
 	At          time.Time `json:"at"`
 	Endpoint    string    `json:"endpoint"`
 	SetupMillis float64   `json:"setup_ms"` // from its INVITE to our 200
+}
+
+// AddressStatus is one address of an endpoint.
+type AddressStatus struct {
+	Address   string    `json:"address"`
+	Verdict   string    `json:"verdict"`
+	Since     time.Time `json:"since"`
+	Words     string    `json:"words"` // what was seen of it last
+	RTTMillis float64   `json:"rtt_ms,omitempty"`
 }
 
 // CallWindow is what the calls of one class to one number showed at an endpoint.

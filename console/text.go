@@ -93,6 +93,15 @@ func (e *EndpointStatus) WriteText(w io.Writer, now time.Time) error {
 			fmt.Fprintf(t, "  first response\t%s to calls lately%s\n", millis(e.ResponseMillis), e.longRun())
 		}
 	})
+	if len(e.Addresses) > 0 {
+		p.line("")
+		p.table(func(t io.Writer) {
+			fmt.Fprintln(t, "  ADDRESS\tVERDICT\tSINCE\tLAST SEEN")
+			for _, a := range e.Addresses {
+				fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", a.Address, a.Verdict, ago(now, a.Since), a.Words)
+			}
+		})
+	}
 	if len(e.RecentCalls) > 0 {
 		p.line("")
 		p.table(func(t io.Writer) {

@@ -2,6 +2,7 @@ package health
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -41,6 +42,7 @@ type Snapshot struct {
 	Self       string // why we suspect ourselves; empty when we don't
 	of         map[EndpointName]Standing
 	numbers    map[numberKey]Standing // only of numbers that fail there
+	addresses  map[addressKey]Verdict // only of endpoints with several
 }
 
 // Of is what is believed of an endpoint; unknown for one that is not configured.
@@ -87,6 +89,7 @@ func (j *Judge) Snapshot() *Snapshot {
 		}
 		s.of[w.endpoint.Name] = st
 		s.addNumbers(w, st)
+		s.addAddresses(w)
 	}
 	j.snapshot = s
 	return s
@@ -145,6 +148,7 @@ type Explanation struct {
 	Missed      int          `json:"missed"`       // missed probes in a row
 	FailedCalls int          `json:"failed_calls"` // failed calls in a row
 	LastProbe   *LastProbe   `json:"last_probe,omitempty"`
+	Addresses   []Address    `json:"addresses,omitempty"` // of one with several, in DNS's order
 	NextProbe   time.Time    `json:"next_probe"`
 	BringsBack  string       `json:"brings_back,omitempty"`
 	BusyUntil   *time.Time   `json:"busy_until,omitempty"`
@@ -202,6 +206,9 @@ func (j *Judge) Explain(now time.Time, name EndpointName) (e Explanation, ok boo
 	late, long := w.calls.pace.medians(now)
 	e.Response, e.LongRun = float64(late)/float64(time.Millisecond), float64(long)/float64(time.Millisecond)
 	e.Calls = w.calls.explain(now)
+	if len(w.addresses) > 1 {
+		e.Addresses = slices.Clone(w.addresses)
+	}
 	return e, true
 }
 

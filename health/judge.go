@@ -92,13 +92,15 @@ type Judge struct {
 type watch struct {
 	endpoint Endpoint
 	belief
-	marks  []mark // beliefs before each recent bad evidence, oldest first
-	last   *report
-	hold   *Hold
-	warned bool
-	busy   time.Time // until when it is as good as full
-	calls  window    // what real calls showed
-	ails   string    // how calls find it slow or flaky; empty: not
+	marks     []mark // beliefs before each recent bad evidence, oldest first
+	last      *report
+	hold      *Hold
+	warned    bool
+	busy      time.Time // until when it is as good as full
+	calls     window    // what real calls showed
+	addresses []Address
+
+	ails string // how calls find it slow or flaky; empty: not
 
 	next   time.Time // when it is due
 	sent   time.Time // when it was last probed

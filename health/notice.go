@@ -23,6 +23,7 @@ const (
 	NumberFails       NoticeKind = "fails for a number"  // and answers the others
 	NumberAnswers     NoticeKind = "answers that number" // again
 	AudioMissing      NoticeKind = "audio missing"       // a call without the endpoint's audio
+	AddressChanged    NoticeKind = "address"             // one of several addresses of an endpoint went down, or came back
 	Certificate       NoticeKind = "certificate"         // our TLS certificate ends soon, or has ended
 	PerhapsNotReached NoticeKind = "perhaps not reached" // callers clear soon after a queue's answer
 )

@@ -1,11 +1,14 @@
 package sip
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"nines/call"
+	"nines/health"
 	"nines/policy"
 	"nines/sip/wire"
 )
@@ -22,9 +25,7 @@ type hop struct {
 func (at *attempt) ways() []hop {
 	hops := at.contactWay()
 	if hops == nil {
-		for _, a := range at.s.loop.s.names.targets(at.ep) {
-			hops = append(hops, hop{proto: at.ep.proto, addr: a})
-		}
+		hops = at.s.loop.targets(at.ep)
 	}
 	if at.s.machine.Class != policy.Emergency || at.ep.RequireTLS {
 		return hops
@@ -35,6 +36,34 @@ func (at *attempt) ways() []hop {
 		}
 	}
 	return hops
+}
+
+// targets lists an endpoint's addresses as they are tried: those believed dead last, but never left out.
+func (l *loop) targets(ep *endpoint) []hop {
+	hops := l.s.names.targets(ep, l.rnd)
+	if len(hops) < 2 {
+		return hops
+	}
+	snap := l.s.health.Load()
+	slices.SortStableFunc(hops, func(a, b hop) int {
+		return cmp.Compare(rankOf(snap.OfAddress(ep.Name, a.String())), rankOf(snap.OfAddress(ep.Name, b.String())))
+	})
+	return hops
+}
+
+func rankOf(v health.Verdict) int {
+	if v == health.Down {
+		return 1
+	}
+	return 0
+}
+
+// String is how an address is named in verdicts and status.
+func (h hop) String() string {
+	if h.proto == wire.UDP {
+		return h.addr.String()
+	}
+	return h.addr.String() + "/" + strings.ToLower(h.proto.String())
 }
 
 func (at *attempt) contactWay() []hop {

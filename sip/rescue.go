@@ -564,8 +564,8 @@ func (sh *shared) byes(now time.Time, name policy.EndpointName) int {
 
 // askAtOnce probes an endpoint with a short patience and says whether it lives.
 func (l *loop) askAtOnce(now time.Time, name policy.EndpointName, then func(now time.Time, alive bool)) {
-	p := &probe{l: l, name: name, sent: now, timeout: byeWindow, then: then}
-	p.begin(now)
+	r := &round{l: l, name: name, timeout: byeWindow, then: then}
+	r.begin(now)
 }
 
 // named is how an attempt's endpoint is called in sentences.

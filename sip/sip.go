@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -109,7 +108,10 @@ type Config struct {
 	Tapes func(policy.AnnouncementName, voice.WayOut) []*voice.Tape
 	// MostPlaying is how many announcements are played at one time; 0 means 1000.
 	MostPlaying int
-	// Resolve looks a host name up; nil means the system's resolver.
+	DNS         DNS
+	// Names keeps DNS answers over a restart; nil: nobody.
+	Names NameStore
+	// Resolve looks a host name up in place of DNS.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Seed makes tags, branches and jitter repeatable in simulations; zero means real randomness.
 	Seed uint64
@@ -170,7 +172,11 @@ func New(cfg Config, r Routing) (*Server, error) {
 		cfg.Loops = maxLoops
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, born: time.Now(), shared: shared{out: map[string]int{}, options: map[policy.EndpointName]bool{}, byeTimes: map[policy.EndpointName][]time.Time{}, paused: map[policy.EndpointName]time.Time{}}}
-	s.names = newResolver(cfg.Resolve, s.resolved)
+	look := cfg.DNS.look
+	if cfg.Resolve != nil {
+		look = plainLook(cfg.Resolve)
+	}
+	s.names = newResolver(look, cfg.Names, cfg.Log, s.resolved)
 	compiled, err := s.compile(r)
 	if err != nil {
 		return nil, err
@@ -370,10 +376,10 @@ func (s *Server) resolved() {
 		set.nets = append(set.nets, r.Trunks[i].From...)
 	}
 	for i := range r.Endpoints {
-		for _, a := range s.names.targets(r.byName[r.Endpoints[i].Name]) {
-			set.hosts[a.Addr().Unmap()] = true
+		for _, h := range s.names.targets(r.byName[r.Endpoints[i].Name], nil) {
+			set.hosts[h.addr.Addr()] = true
 			if r.Endpoints[i].Partner {
-				set.partners[a.Addr().Unmap()] = true
+				set.partners[h.addr.Addr()] = true
 			}
 		}
 	}
@@ -411,8 +417,10 @@ type routing struct {
 type endpoint struct {
 	Endpoint
 	uri   wire.URI
-	proto wire.Proto
+	proto wire.Proto // as its URI says; DNS may know better
 	host  string
+	ip    netip.Addr // of a host that is no name
+	asks  question   // of one that is
 	port  uint16
 	tls   *tls.Config // to its host
 }
@@ -429,6 +437,9 @@ func (s *Server) compile(r Routing) (*routing, error) {
 			return nil, fmt.Errorf("endpoint %s: %q is no URI", e.Name, e.URI)
 		}
 		ep := &endpoint{Endpoint: e, uri: u, host: u.Host, port: u.Port, proto: wire.UDP}
+		ep.ip, _ = netip.ParseAddr(u.Host)
+		ep.ip = ep.ip.Unmap()
+		ep.asks = question{host: key(u.Host), port: u.Port, proto: u.Transport(), sips: u.Scheme == "sips"}
 		if t := u.Transport(); t != 0 {
 			ep.proto = t
 		}
@@ -492,7 +503,3 @@ func (nobody) Noticed(health.Notice)                                            
 func (nobody) Announced(policy.RouteName, policy.AnnouncementName, bool, time.Duration)        {}
 func (nobody) Shed(policy.RouteName, bool)                                                     {}
 func (nobody) Recorded(Record)                                                                 {}
-
-func systemResolve(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-}

@@ -2,7 +2,6 @@ package sip
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -137,40 +136,106 @@ func (l *loop) sorted() []*session {
 	return out
 }
 
-// probe is one OPTIONS to one endpoint.
-type probe struct {
+// round is the OPTIONS to all addresses of an endpoint. The best of them speaks for it.
+type round struct {
 	l    *loop
 	name policy.EndpointName
-	addr netip.AddrPort
-	sent time.Time
-	key  txn.Key
-	flow wire.Flow
-	done bool
+	left int // addresses that have not said anything yet
+	told bool
+	best health.Probe
 
 	timeout time.Duration                   // 0: health.timeout
 	then    func(now time.Time, alive bool) // who asked, if it is not the judge
 }
 
-// sendProbe asks an endpoint whether it lives. The request has its own timeout, not Timer F (R13).
-func (l *loop) sendProbe(now time.Time, name policy.EndpointName) {
-	p := &probe{l: l, name: name, sent: now}
-	p.begin(now)
+// probe is one OPTIONS to one address.
+type probe struct {
+	*round
+	hop  hop
+	sent time.Time
+	key  txn.Key
+	flow wire.Flow
+	done bool
 }
 
-func (p *probe) begin(now time.Time) {
-	l := p.l
-	ep := l.s.routing.Load().byName[p.name]
+// sendProbe asks an endpoint whether it lives. The requests have their own timeout, not Timer F (R13).
+func (l *loop) sendProbe(now time.Time, name policy.EndpointName) {
+	r := &round{l: l, name: name}
+	r.begin(now)
+}
+
+func (r *round) begin(now time.Time) {
+	l := r.l
+	ep := l.s.routing.Load().byName[r.name]
 	if ep == nil {
 		return
 	}
-	ts := l.s.names.targets(ep)
-	if len(ts) == 0 {
-		p.result(now, health.Unreachable, 0)
+	hops := l.s.names.targets(ep, nil)
+	if l.judge != nil {
+		names := make([]string, len(hops))
+		for i, h := range hops {
+			names[i] = h.String()
+		}
+		l.judge.Addresses(now, r.name, names)
+	}
+	if r.left = len(hops); r.left == 0 {
+		r.tell(now, health.Probe{Endpoint: r.name, Outcome: health.Unreachable})
 		return
 	}
-	p.addr = ts[0]
-	if ep.proto.Stream() {
-		l.s.stack.ConnectTo(ep.to(ep.proto, p.addr), func(f wire.Flow, err error) {
+	for _, h := range hops {
+		p := &probe{round: r, hop: h, sent: now}
+		p.begin(now, ep)
+	}
+}
+
+// add takes what one address showed. The first that is alive is the endpoint's answer; else the best of all when all have been heard.
+func (r *round) add(now time.Time, p health.Probe) {
+	r.left--
+	if r.best.Endpoint == "" || better(p.Outcome, r.best.Outcome) {
+		r.best = p
+	}
+	if p.Outcome == health.Alive || r.left == 0 {
+		r.tell(now, r.best)
+	}
+}
+
+// better says that an outcome shows more life than another.
+func better(a, b health.Outcome) bool {
+	life := func(o health.Outcome) int {
+		switch o {
+		case health.Alive:
+			return 3
+		case health.Refused:
+			return 2
+		case health.Unreachable:
+			return 1
+		case health.Silent:
+		}
+		return 0
+	}
+	return life(a) > life(b)
+}
+
+func (r *round) tell(now time.Time, out health.Probe) {
+	if r.told {
+		return
+	}
+	r.told = true
+	if r.then != nil {
+		r.then(now, out.Outcome == health.Alive)
+		return
+	}
+	r.l.tellHeard()
+	r.l.judge.Probed(now, out)
+	r.l.s.cfg.Observer.Probed(out)
+	r.l.probed(now, out)
+	r.l.publish(now)
+}
+
+func (p *probe) begin(now time.Time, ep *endpoint) {
+	l := p.l
+	if p.hop.proto.Stream() {
+		l.s.stack.ConnectTo(ep.to(p.hop.proto, p.hop.addr), func(f wire.Flow, err error) {
 			l.post(func(now time.Time) {
 				if err != nil {
 					p.result(now, health.Unreachable, 0)
@@ -181,12 +246,20 @@ func (p *probe) begin(now time.Time) {
 		})
 		return
 	}
-	f, ok := l.s.stack.UDPFlow(p.addr)
+	f, ok := l.s.stack.UDPFlow(p.hop.addr)
 	if !ok {
 		p.result(now, health.Unreachable, 0)
 		return
 	}
 	p.send(now, f, ep)
+}
+
+// port is the port in the Request-URI of a probe: the endpoint's own, where its URI or its transport says one.
+func (p *probe) port(ep *endpoint) uint16 {
+	if ep.ip.IsValid() || ep.uri.Port != 0 {
+		return ep.port
+	}
+	return p.hop.addr.Port()
 }
 
 func (p *probe) send(now time.Time, f wire.Flow, ep *endpoint) {
@@ -195,7 +268,7 @@ func (p *probe) send(now time.Time, f wire.Flow, ep *endpoint) {
 	tok := token{loop: l.n}
 	branch := tok.branch(l.rnd)
 	here := l.s.here(f)
-	uri := "sip:" + hostPort(ep.host, ep.port)
+	uri := "sip:" + hostPort(ep.host, p.port(ep))
 	if f.Proto.Stream() {
 		uri += ";transport=" + strings.ToLower(f.Proto.String())
 	}
@@ -223,19 +296,18 @@ func (p *probe) result(now time.Time, o health.Outcome, code int) {
 		return
 	}
 	p.done = true
-	if p.then != nil {
-		p.then(now, o == health.Alive)
-		return
-	}
-	out := health.Probe{Endpoint: p.name, Address: p.addr.String(), Outcome: o, Code: code}
+	out := health.Probe{Endpoint: p.name, Address: p.hop.String(), Outcome: o, Code: code}
 	if code != 0 {
 		out.RTT = now.Sub(p.sent)
 	}
-	p.l.tellHeard()
-	p.l.judge.Probed(now, out)
-	p.l.s.cfg.Observer.Probed(out)
-	p.l.probed(now, out)
-	p.l.publish(now)
+	if p.l.judge != nil {
+		p.l.tellHeard()
+		p.l.judge.AddressProbed(now, p.sent, out)
+		if p.told {
+			p.l.publish(now)
+		}
+	}
+	p.add(now, out)
 }
 
 func (p *probe) response(now time.Time, m *wire.Message, _ wire.Flow) {
