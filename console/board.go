@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"nines/journal"
 )
 
 // A tone is how much something matters. It is always said in words and by a shape, too.
@@ -31,6 +33,10 @@ type board struct {
 	Endpoints []endpointRow
 	Notices   []string
 	Refused   []string // problems of a configuration that was refused
+	Back      []callBackLine
+	MoreBack  int
+	Calls     []CallSummary // the latest of those that live
+	MoreCalls int
 	Minutes   plot
 	Gaps      plot
 	Rescues   RescueStatus
@@ -99,8 +105,9 @@ var (
 )
 
 // newBoard makes the board of a snapshot.
-func newBoard(at time.Time, s *Status, hour []minute) board {
-	b := board{At: at, Node: s.Name, NotReady: s.NotReady, Notices: s.Notices, Rescues: s.Rescues}
+func newBoard(from snapshot, mask journal.Mask) board {
+	s := &from.Status
+	b := board{At: from.At, Node: s.Name, NotReady: s.NotReady, Notices: s.Notices, Rescues: s.Rescues}
 	if !s.Config.Accepted {
 		b.Refused = s.Config.Problems
 	}
@@ -116,7 +123,20 @@ func newBoard(at time.Time, s *Status, hour []minute) board {
 		b.Endpoints = append(b.Endpoints, newEndpointRow(e))
 	}
 	b.Tiles = newTiles(s)
-	b.Minutes, b.Gaps = plotMinutes(hour, s.Endpoints), plotGaps(s.Rescues.Latest)
+	if back, ok := from.Back[mask]; ok {
+		b.Back = newCallBackLines(&back)
+		b.Tiles = slices.Insert(b.Tiles, 2, backTile(back.Open))
+		if len(b.Back) > maxBack {
+			b.Back, b.MoreBack = b.Back[len(b.Back)-maxBack:], len(b.Back)-maxBack
+		}
+		slices.Reverse(b.Back) // the newest first: it is warm
+	}
+	b.Calls = slices.Clone(from.Calls[:min(len(from.Calls), maxCallsShown)])
+	for i := range b.Calls {
+		b.Calls[i].Caller, b.Calls[i].Called = mask.Number(b.Calls[i].Caller), mask.Number(b.Calls[i].Called)
+	}
+	b.MoreCalls = s.Calls.Total - len(b.Calls)
+	b.Minutes, b.Gaps = plotMinutes(from.Hour, s.Endpoints), plotGaps(s.Rescues.Latest)
 	return b
 }
 
@@ -195,12 +215,25 @@ func newReason(e EndpointStatus) reason {
 
 func newTiles(s *Status) []tile {
 	tiles := []tile{
-		{ID: "calls", Label: "Calls now", Value: fmt.Sprint(s.Calls.Total), Note: fmt.Sprintf("%d talking, %d ringing", s.Calls.Talking, s.Calls.Ringing)},
+		{ID: "calls", Label: "Calls now", Value: fmt.Sprint(s.Calls.Total), Note: fmt.Sprintf("%d talking, %d ringing", s.Calls.Talking, s.Calls.Ringing), Link: "/calls?live=yes"},
 		rescueTile(s.Rescues),
 		refusedTile(s.Calls),
 	}
 	tiles = append(tiles, routineTiles(s)...)
 	return append(tiles, heldTile(s))
+}
+
+const (
+	maxBack       = 5
+	maxCallsShown = 8
+)
+
+func backTile(open int) tile {
+	t := tile{ID: "callbacks", Label: "To call back", Value: fmt.Sprint(open), Note: "nobody waits", Link: "/callbacks"}
+	if open > 0 {
+		t.Tone, t.Note = warning, "callers who got nobody"
+	}
+	return t
 }
 
 func rescueTile(r RescueStatus) tile {

@@ -145,7 +145,7 @@ func TestWhoMaySeeNumbers(t *testing.T) {
 			sees bool
 		}{{visitor{role: viewer}, false}, {visitor{role: operator, name: "alice"}, true}, {visitor{role: admin, control: true}, true}} {
 			mux := http.NewServeMux()
-			handleAPI(mux, example(), newLive(exampleStatus), func(*http.Request) visitor { return v.who }, zerolog.Nop())
+			handleAPI(mux, example(), newLive(example()), func(*http.Request) visitor { return v.who }, zerolog.Nop())
 			w := httptest.NewRecorder()
 			mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, http.NoBody))
 			if got := strings.Contains(w.Body.String(), "441905000001"); got != v.sees || w.Code != http.StatusOK {
@@ -157,7 +157,7 @@ func TestWhoMaySeeNumbers(t *testing.T) {
 
 func TestATickOffIsDoneInTheNameOfTheToken(t *testing.T) {
 	mux := http.NewServeMux()
-	handleAPI(mux, example(), newLive(exampleStatus), func(*http.Request) visitor { return visitor{role: operator, name: "alice"} }, zerolog.Nop())
+	handleAPI(mux, example(), newLive(example()), func(*http.Request) visitor { return visitor{role: operator, name: "alice"} }, zerolog.Nop())
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/v1/callbacks/done", strings.NewReader(`{"who":"+441905000001","outcome":"spoke","by":"mallory"}`)))
 	var r CallBackResult

@@ -82,7 +82,10 @@ type door struct {
 
 // New makes a console. metrics is what /metrics serves.
 func New(cfg Config, node Node, metrics prometheus.Gatherer, log zerolog.Logger) *Console {
-	c := &Console{log: log, live: newLive(node.Status), reopen: 5 * time.Second}
+	c := &Console{log: log, live: newLive(node), reopen: 5 * time.Second}
+	c.live.failed = func(err error) {
+		log.Error().Err(err).Msg("the console's live view met a fault of ours; calls are not touched")
+	}
 	if cfg.Tokens == nil {
 		cfg.Tokens = func() string { return "" }
 	}

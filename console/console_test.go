@@ -360,7 +360,7 @@ func TestTheAPIIsReadFromThisMachineOnly(t *testing.T) {
 
 // inside is the control socket's door.
 func inside(n Node) http.Handler {
-	return controlHandler(n, newRegistry(), newLive(n.Status), zerolog.Nop())
+	return controlHandler(n, newRegistry(), newLive(n), zerolog.Nop())
 }
 
 // outside is the TCP door of a node without a tokens file.
@@ -370,7 +370,7 @@ func outside(n Node) http.Handler { return outsideWith(n, "") }
 func outsideWith(n Node, file string) http.Handler {
 	people := &tokens{path: func() string { return file }}
 	g := &guard{tokens: people, sessions: newSessions("", people), slow: newBrake()}
-	return publicHandler(n, newRegistry(), g, newLive(n.Status), zerolog.Nop())
+	return publicHandler(n, newRegistry(), g, newLive(n), zerolog.Nop())
 }
 
 func knock(h http.Handler, method, path, from, host string) *httptest.ResponseRecorder {

@@ -5,17 +5,21 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
+
+	"nines/journal"
 )
 
 // live shows everybody the same moving picture. One goroutine looks at the node a few times a second and renders each view that somebody looks at
 // once, however many look and however much happens between two looks. A viewer gets what has changed since what it got last: one that reads slowly
 // skips pictures, and one that does not read at all is dropped. So neither calls nor memory know how many screens there are.
 type live struct {
-	look  func() Status
-	every time.Duration // between two looks while somebody watches
-	hours history
+	node   Watched
+	failed func(error)   // told of a fault of ours
+	every  time.Duration // between two looks while somebody watches
+	hours  history
 
 	mu      sync.Mutex
 	now     snapshot
@@ -29,6 +33,8 @@ type snapshot struct {
 	At     time.Time
 	Status Status
 	Hour   []minute
+	Calls  []CallSummary // that live, the newest first, with whole numbers; nil when there are too many to list
+	Back   map[journal.Mask]CallBackList
 }
 
 // picture is a view, rendered: its pieces by name.
@@ -50,8 +56,18 @@ const (
 	writeTime  = 5 * time.Second // then a viewer that does not read is dropped
 )
 
-func newLive(look func() Status) *live {
-	return &live{look: look, every: lookEvery, views: map[string]*view{}}
+// Mask is how much of a telephone number is shown.
+type Mask = journal.Mask
+
+// Watched is the part of [Node] that the live view looks at.
+type Watched interface {
+	Status() Status
+	Calls(ctx context.Context, q CallQuery, mask journal.Mask) (CallList, error)
+	CallBackList(ctx context.Context, all bool, mask journal.Mask) (CallBackList, error)
+}
+
+func newLive(node Watched) *live {
+	return &live{node: node, every: lookEvery, views: map[string]*view{}}
 }
 
 // run looks until ctx ends; then every viewer is sent away.
@@ -79,8 +95,13 @@ func (l *live) watched() bool {
 	return l.viewers > 0
 }
 
-// turn looks once and renders what is watched.
+// turn looks once and renders what is watched. A fault of ours costs a picture, not the process, which has calls to look after.
 func (l *live) turn() {
+	defer func() {
+		if what := recover(); what != nil && l.failed != nil {
+			l.failed(fmt.Errorf("panic: %v\n%s", what, debug.Stack()))
+		}
+	}()
 	s := l.take()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,11 +113,26 @@ func (l *live) turn() {
 
 // take looks at the node. It may wait for the loops, so no lock is held.
 func (l *live) take() snapshot {
-	s := snapshot{At: time.Now(), Status: l.look()}
+	s := snapshot{At: time.Now(), Status: l.node.Status(), Back: map[journal.Mask]CallBackList{}}
 	l.hours.note(s.At, s.Status.Endpoints)
 	s.Hour = l.hours.hour()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if s.Status.Calls.Total <= maxListed {
+		if calls, err := l.node.Calls(ctx, CallQuery{Live: true, Limit: maxListed}, journal.Full); err == nil {
+			s.Calls = calls.Calls
+		}
+	}
+	for _, mask := range []journal.Mask{journal.LastThree, journal.Full} {
+		if back, err := l.node.CallBackList(ctx, false, mask); err == nil {
+			s.Back[mask] = back
+		}
+	}
 	return s
 }
+
+// maxListed is how many calls may live for the board to list the latest of them: to look for them costs something for each.
+const maxListed = 500
 
 // latest is the snapshot of now; old ones are not shown.
 func (l *live) latest() snapshot {

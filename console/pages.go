@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"nines/journal"
 )
 
 //go:embed web
@@ -38,16 +40,20 @@ func sum(files ...string) string {
 
 // functions are what the templates may call.
 var functions = template.FuncMap{
-	"clock": func(t time.Time) string { return t.Format(time.TimeOnly) },
-	"stamp": func(t time.Time) string { return t.Format("2006-01-02 15:04:05") },
-	"iso":   func(t time.Time) string { return t.Format("2006-01-02T15:04:05.000Z07:00") },
-	"zone":  func(t time.Time) string { return t.Format("MST") },
-	"since": func(now, then time.Time) string { return ago(now, then) },
-	"ms":    func(v float64) string { return fmt.Sprintf("%.0f ms", v) },
-	"list":  func(items []string) string { return strings.Join(items, ", ") },
-	"lower": strings.ToLower,
-	"path":  url.PathEscape,
-	"left":  func(h HoldStatus) string { return h.left() },
+	"clock":    func(t time.Time) string { return t.Format(time.TimeOnly) },
+	"stamp":    func(t time.Time) string { return t.Format("2006-01-02 15:04:05") },
+	"iso":      func(t time.Time) string { return t.Format("2006-01-02T15:04:05.000Z07:00") },
+	"zone":     func(t time.Time) string { return t.Format("MST") },
+	"since":    func(now, then time.Time) string { return ago(now, then) },
+	"ms":       func(v float64) string { return fmt.Sprintf("%.0f ms", v) },
+	"list":     func(items []string) string { return strings.Join(items, ", ") },
+	"lower":    strings.ToLower,
+	"path":     url.PathEscape,
+	"left":     func(h HoldStatus) string { return h.left() },
+	"clockms":  func(t time.Time) string { return t.Format(clockMillis) },
+	"number":   func(i int) int { return i + 1 },
+	"spoken":   func(word string) string { return strings.ReplaceAll(word, "_", " ") },
+	"outcomes": func() []string { return []string{"answered", "refused", "cancelled", "lost_talking"} },
 }
 
 // templates has each page with the layout around it.
@@ -125,6 +131,10 @@ func (p *pages) handle(mux *http.ServeMux) {
 	mux.HandleFunc("GET /help", p.for_(viewer, func(w http.ResponseWriter, r *http.Request, v visitor) {
 		p.show(w, r, v, "help", page{Title: "Help", Here: "help"})
 	}))
+	mux.HandleFunc("GET /calls", p.for_(viewer, p.calls))
+	mux.HandleFunc("GET /calls/{id}", p.for_(viewer, p.call))
+	mux.HandleFunc("GET /callbacks", p.for_(viewer, p.callBacks))
+	mux.HandleFunc("POST /callbacks/done", p.form(operator, p.callBackDone))
 	mux.HandleFunc("GET /endpoints/{name}", p.for_(viewer, p.endpoint))
 	mux.HandleFunc("POST /endpoints/{name}/hold", p.form(operator, p.hold))
 	mux.HandleFunc("POST /endpoints/{name}/release", p.form(operator, p.release))
@@ -277,11 +287,11 @@ func (p *pages) pieces(pageName string, data any, names ...string) picture {
 	return out
 }
 
-var boardPieces = []string{"answer", "tiles", "endpoints", "notices", "plots"}
+var boardPieces = []string{"answer", "tiles", "endpoints", "notices", "callbacks", "calls", "plots"}
 
 func (p *pages) board(w http.ResponseWriter, r *http.Request, v visitor) {
 	s := p.live.latest()
-	b := newBoard(s.At, &s.Status, s.Hour)
+	b := newBoard(s, v.mask())
 	p.show(w, r, v, "board", page{Title: b.title(), Here: "board", Live: "board", Say: b.say(), Node: b.Node, Data: b})
 }
 
@@ -293,7 +303,7 @@ func (p *pages) follow(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := r.PathValue("view")
-	render := p.view(name)
+	render := p.view(name, v.mask())
 	if render == nil {
 		write(w, http.StatusNotFound, Problem{"there is no such view"})
 		return
@@ -322,11 +332,11 @@ type patch struct {
 }
 
 // view gives the renderer of a page's moving pieces.
-func (p *pages) view(name string) func(snapshot) picture {
+func (p *pages) view(name string, mask journal.Mask) func(snapshot) picture {
 	switch {
 	case name == "board":
 		return func(s snapshot) picture {
-			b := newBoard(s.At, &s.Status, s.Hour)
+			b := newBoard(s, mask)
 			out := p.pieces("board", b, boardPieces...)
 			out["title"], out["say"] = b.title(), b.say()
 			return out

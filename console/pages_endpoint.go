@@ -29,7 +29,7 @@ func (p *pages) endpoint(w http.ResponseWriter, r *http.Request, v visitor) {
 
 // acts are what a page says after an act, by the word in its address.
 var acts = map[string]string{
-	"held": "The endpoint is held.", "released": "The endpoint is released.", "unkept": "Done, but it could not be written down: it will not survive a restart.",
+	"held": "The endpoint is held.", "cleared": "The caller is off the list.", "released": "The endpoint is released.", "unkept": "Done, but it could not be written down: it will not survive a restart.",
 }
 
 func done(r *http.Request) string { return acts[r.URL.Query().Get("done")] }

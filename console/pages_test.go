@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"nines/journal"
 )
 
 // evil is what strangers put where a name or a number belongs.
@@ -43,7 +45,7 @@ func TestPagesCarryNoStyleOfTheirOwn(t *testing.T) {
 		if got.Code != 200 {
 			t.Errorf("GET %s: %d", path, got.Code)
 		}
-		for _, bad := range []string{" style=", " onclick=", "<style", "javascript:", "http://", "https://", "ZgotmplZ", "%!"} {
+		for _, bad := range []string{" style=", " onclick=", "<style", "javascript:", `src="http`, `href="http`, "ZgotmplZ", "%!"} {
 			if strings.Contains(page, bad) {
 				t.Errorf("%s holds %q, which the content policy forbids or the internet would have to bring", path, bad)
 			}
@@ -275,7 +277,7 @@ func livelyStatus() Status {
 }
 
 func TestViewersAreBoundedAndLeave(t *testing.T) {
-	l := newLive(livelyStatus)
+	l := newLive(lively())
 	var leave []func()
 	for range maxViewers {
 		_, l, ok := l.watch("board", func(snapshot) picture { return picture{} })
@@ -298,7 +300,9 @@ func TestViewersAreBoundedAndLeave(t *testing.T) {
 func TestAViewIsRenderedOnceForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks, renders := 0, 0
-		l := newLive(func() Status { looks++; return livelyStatus() })
+		counted := lively()
+		counted.status = func() Status { looks++; return livelyStatus() }
+		l := newLive(counted)
 		for range 10 {
 			word, leave, ok := l.watch("board", func(snapshot) picture { renders++; return picture{"a": "same"} })
 			if !ok || word == nil {
@@ -344,7 +348,7 @@ func TestTheAnswerLineSaysWhatIsWrong(t *testing.T) {
 	} {
 		s := livelyStatus()
 		tt.spoil(&s)
-		b := newBoard(exampleNow(), &s, nil)
+		b := newBoard(snapshot{At: exampleNow(), Status: s}, journal.LastThree)
 		if b.Answer.Tone != tt.tone || b.say() != tt.say {
 			t.Errorf("%s: %s, %q; want %s, %q", tt.name, b.Answer.Tone, b.say(), tt.tone, tt.say)
 		}

@@ -52,7 +52,7 @@ type series struct {
 }
 
 const (
-	plotW, plotH        = 640, 200
+	plotW, plotH        = 560, 190
 	plotLeft, plotRight = 36, 8
 	plotTop, plotBottom = 10, 24
 	plotWide, plotHigh  = plotW - plotLeft - plotRight, plotH - plotTop - plotBottom

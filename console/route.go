@@ -49,12 +49,7 @@ func (a *ask) by(said string) string {
 }
 
 // mask says how much of telephone numbers who asks may see.
-func (a *ask) mask() journal.Mask {
-	if a.who.role >= operator {
-		return journal.Full
-	}
-	return journal.LastThree
-}
+func (a *ask) mask() journal.Mask { return a.who.mask() }
 
 // get is a route that reads.
 func get[A any](path, about string, do func(*ask) (A, error), query ...param) route {

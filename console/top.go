@@ -6,13 +6,15 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"nines/journal"
 )
 
 // WriteTop writes a live picture for a terminal of so many columns and lines; without a size it writes all of it, and no colours. The first lines say what is read
 // from two metres, and evidence is cut rather than an endpoint left out.
 func WriteTop(w io.Writer, l *Live, now time.Time, width, height int) error {
 	t := &top{printer: printer{w: w}, width: width, colours: height > 0}
-	b := newBoard(l.At, &l.Status, nil)
+	b := newBoard(snapshot{At: l.At, Status: l.Status}, journal.LastThree)
 	t.head(&b, l, now)
 	t.answers(&b)
 	t.figures(&l.Status)

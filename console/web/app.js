@@ -38,12 +38,13 @@
     if (!viewOf) return;
     const age = now === null ? silent : now - lookedAt;
     const stale = silent > 3500 || age > 3500;
-    $("live").dataset.state = stale ? "stale" : "live";
-    show($("live-word"), stale ? "Not live" : "Live");
-    root.classList.toggle("stale", stale && now !== null);
+    const still = viewOf === "clock"; // such a page is as it was loaded
+    $("live").dataset.state = stale ? "stale" : still ? "still" : "live";
+    show($("live-word"), stale ? "Not live" : still ? "As loaded" : "Live");
+    root.classList.toggle("stale", stale && !still && now !== null);
     const line = $("stale");
     if (stale && now !== null) {
-      show($("stale-words"), "This data is " + words(age) + " old. " + (silent > 3500 ? "The connection to the node is lost; it is tried again." : "The node answers, but does not look at itself."));
+      show($("stale-words"), (still ? "" : "This data is " + words(age) + " old. ") + (silent > 3500 ? "The connection to the node is lost; it is tried again." : "The node answers, but does not look at itself."));
       line.hidden = false;
     } else if (stale && refused) {
       show($("stale-words"), "This page is not live: " + refused + ". It is loaded anew every 10 s.");
