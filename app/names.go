@@ -22,4 +22,4 @@ func (s nameStore) LoadNames() ([]byte, error) {
 }
 
 // SaveNames implements sip.NameStore.
-func (s nameStore) SaveNames(b []byte) error { return replaceFile(s.path, b) }
+func (s nameStore) SaveNames(b []byte) error { return replaceFile(s.path, b, 0o640) }
