@@ -101,13 +101,13 @@ func Start(o Options) (*Node, error) {
 		return nil, err
 	}
 	f := n.file
-	relay, err := media.Open(media.Config{Addresses: f.Media.Addresses, PortMin: f.Media.PortMin, PortMax: f.Media.PortMax, Network: mediaNetwork(o.Network), Random: mediaRandom(o.Seed)})
+	relay, err := media.Open(media.Config{Addresses: mediaAddresses(f), PortMin: f.Media.PortMin, PortMax: f.Media.PortMax, Network: mediaNetwork(o.Network), Random: mediaRandom(o.Seed)})
 	if err != nil {
 		return nil, err
 	}
 	n.relay = relay
 	n.sip, err = sip.New(sip.Config{
-		Listen: listeners(f), Advertise: f.Advertise, Network: sipNetwork(o.Network), Loops: o.Loops, Media: relay, Observer: n.tally, Names: nameStore{filepath.Join(f.State, namesName)}, Log: o.Log, Seed: o.Seed,
+		Listen: listeners(f), Advertise: f.Advertise, Sides: sides(f), Network: sipNetwork(o.Network), Loops: o.Loops, Media: relay, Observer: n.tally, Names: nameStore{filepath.Join(f.State, namesName)}, Log: o.Log, Seed: o.Seed,
 	}, n.routing(f))
 	if err != nil {
 		relay.Close()

@@ -1,6 +1,9 @@
 package app
 
 import (
+	"net/netip"
+	"slices"
+
 	"nines/configs"
 	"nines/health"
 	"nines/policy"
@@ -15,6 +18,7 @@ func routing(f *configs.File) sip.Routing {
 		r.Trunks = append(r.Trunks, sip.Trunk{
 			Trunk:     policy.Trunk{Name: policy.TrunkName(t.Name), Kind: trunkKind(t.Kind), Out: endpointNames(t.Out), GiveUp: t.GiveUp},
 			From:      t.From,
+			Via:       t.Via,
 			Truthful:  t.Options == configs.Truthful,
 			Symmetric: t.Symmetric,
 		})
@@ -25,7 +29,7 @@ func routing(f *configs.File) sip.Routing {
 				Name: policy.EndpointName(e.Name), Partner: e.Partner, Calls: e.Calls, Reserve: e.Reserve, Follow3xx: e.Follow3xx,
 			},
 			URI: e.URI.Raw, Addresses: e.Addresses, MediaFrom: e.MediaFrom, Symmetric: e.Symmetric, Queue: e.Answers == configs.Queue,
-			RequireTLS: e.RequireTLS,
+			RequireTLS: e.RequireTLS, Via: e.Via,
 		})
 	}
 	for _, rt := range f.Routes {
@@ -157,14 +161,43 @@ func failBack(b configs.FailBack) health.FailBack {
 // listeners are the sockets that a node opens.
 func listeners(f *configs.File) []wire.Listen {
 	var out []wire.Listen
-	for _, l := range f.Listeners() {
-		switch l.Transport {
-		case configs.UDP:
-			out = append(out, wire.Listen{Proto: wire.UDP, Addr: l.Addr})
-		case configs.TCP:
-			out = append(out, wire.Listen{Proto: wire.TCP, Addr: l.Addr})
-		case configs.TLSOverTCP:
-			out = append(out, wire.Listen{Proto: wire.TLS, Addr: l.Addr})
+	add := func(side string, on []configs.Listener) {
+		for _, l := range on {
+			out = append(out, wire.Listen{Proto: transport(l.Transport), Addr: l.Addr, Side: side})
+		}
+	}
+	add("", f.Listen)
+	for _, s := range f.Sides {
+		add(s.Name, s.On)
+	}
+	return out
+}
+
+func transport(t configs.Transport) wire.Proto {
+	switch t {
+	case configs.TCP:
+		return wire.TCP
+	case configs.TLSOverTCP:
+		return wire.TLS
+	case configs.UDP:
+	}
+	return wire.UDP
+}
+
+func sides(f *configs.File) []sip.Side {
+	var out []sip.Side
+	for _, s := range f.Sides {
+		out = append(out, sip.Side{Name: s.Name, Advertise: s.Advertise, Media: s.Media})
+	}
+	return out
+}
+
+// mediaAddresses are those of the file and of its sides.
+func mediaAddresses(f *configs.File) []netip.Addr {
+	out := slices.Clone(f.Media.Addresses)
+	for _, s := range f.Sides {
+		if s.Media.IsValid() && !slices.Contains(out, s.Media) {
+			out = append(out, s.Media)
 		}
 	}
 	return out

@@ -12,10 +12,7 @@ var withoutEffect = []struct {
 	in   func(text string) bool
 	what string
 }{
-	{"listen.*", nil, "named sides are read, but this version takes their sockets as one side; it uses the common advertise and media.address"},
 	{"media.fast_path", is("require"), "this version relays media in userspace only"},
-	{"trunks.*.via", nil, "this version has one side"},
-	{"endpoints.*.via", nil, "this version has one side"},
 	{"routes[*].hearing", isNot("nothing"), "this version plays nothing: a caller hears nothing during a rescue"},
 	{"routes[*].otherwise", nil, "this version refuses a routine call that no endpoint takes"},
 	{"routes[*].shed", nil, "this version never sheds"},

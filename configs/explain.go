@@ -30,12 +30,44 @@ func (f *File) explainBox(b *strings.Builder) {
 		addresses = append(addresses, a.String())
 	}
 	fmt.Fprintf(b, "%s listens on %s.\n", f.Name, list(on))
+	for _, s := range f.Sides {
+		f.explainSide(b, s)
+	}
 	calls := 0
 	for _, e := range f.Endpoints {
 		calls += e.Calls
 	}
 	fmt.Fprintf(b, "Media goes through %s, ports %d-%d: %s, for %s promised by the endpoints.\n",
 		list(addresses), f.Media.PortMin, f.Media.PortMax, plural(f.Media.Pairs(), "pair"), plural(calls, "call"))
+}
+
+// explainSide says what is particular to one side of the box.
+func (f *File) explainSide(b *strings.Builder, s Side) {
+	var on, there []string
+	for _, l := range s.On {
+		on = append(on, l.String())
+	}
+	for _, t := range f.Trunks {
+		if t.Via == s.Name {
+			there = append(there, t.Name)
+		}
+	}
+	for _, e := range f.Endpoints {
+		if e.Via == s.Name {
+			there = append(there, e.Name)
+		}
+	}
+	fmt.Fprintf(b, "  %s: %s", s.Name, list(on))
+	if s.Advertise != "" {
+		fmt.Fprintf(b, ", called %s", s.Advertise)
+	}
+	if s.Media.IsValid() {
+		fmt.Fprintf(b, ", media through %s", s.Media)
+	}
+	if len(there) > 0 {
+		fmt.Fprintf(b, "; %s", list(there))
+	}
+	b.WriteString(".\n")
 }
 
 func (f *File) explainRoute(b *strings.Builder, t *Route) {

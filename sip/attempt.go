@@ -252,7 +252,7 @@ func (at *attempt) offerBody(f wire.Flow) (body, text []byte) {
 		text = sdp.Restrict(text, s.frozen.theirs)
 	}
 	if s.caller.media != nil {
-		at.media = s.reserve(f.Remote.Addr().Unmap().Is6(), s.caller.media.Len())
+		at.media = s.reserve(f, f.Remote.Addr().Unmap().Is6(), s.caller.media.Len())
 	}
 	text = s.rewrite(&at.party, text)
 	if !s.offer.ok {

@@ -852,7 +852,7 @@ func (l *loop) nextHop(p *party, line leg.Line) wire.Flow {
 		f.Remote = to
 		return f
 	}
-	if g, ok := l.s.stack.UDPFlow(to); ok {
+	if g, ok := l.s.stack.UDPFlowVia(l.s.via(f), to); ok {
 		return g
 	}
 	return f

@@ -104,7 +104,7 @@ func (at *attempt) try(now time.Time, cause call.Cause) {
 			})
 			return
 		}
-		if flow, ok := l.s.stack.UDPFlow(h.addr); ok {
+		if flow, ok := l.s.stack.UDPFlowVia(at.ep.Via, h.addr); ok {
 			at.send(now, flow)
 			return
 		}

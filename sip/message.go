@@ -233,10 +233,10 @@ func (s *Server) here(f wire.Flow) string {
 	if f.Proto.Stream() {
 		port = s.listenPort(f)
 	}
-	if s.cfg.Advertise != "" {
-		a, err := netip.ParseAddr(s.cfg.Advertise)
+	if host := s.advertise(f); host != "" {
+		a, err := netip.ParseAddr(host)
 		if err != nil || a.Unmap().Is4() == f.Local.Addr().Unmap().Is4() { // an address of the other kind is of no use to who talks this one
-			return hostPort(s.cfg.Advertise, port)
+			return hostPort(host, port)
 		}
 	}
 	return netip.AddrPortFrom(f.Local.Addr().Unmap().WithZone(""), port).String()

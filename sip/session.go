@@ -207,7 +207,7 @@ func callerNumber(m *wire.Message) string {
 func (s *session) reserveCaller() {
 	six := s.src.Local.Addr().Unmap().Is6()
 	if !s.offer.ok {
-		s.caller.media = s.reserve(six, 1)
+		s.caller.media = s.reserve(s.src, six, 1)
 		return
 	}
 	v, err := sdp.Look(s.offer.text())
@@ -220,14 +220,14 @@ func (s *session) reserveCaller() {
 			break
 		}
 	}
-	if s.caller.media = s.reserve(six, len(v.Streams)); s.caller.media != nil {
+	if s.caller.media = s.reserve(s.src, six, len(v.Streams)); s.caller.media != nil {
 		s.expect(&s.caller, &v, nil)
 	}
 }
 
 // reserve opens the ports of one side. The second line leaves a third of them to new emergency calls (R7). A rescue gets its ports all the same: the
 // caller talks to ours, so audio that goes past us would be none, and the lost endpoint's are given back for them.
-func (s *session) reserve(six bool, streams int) *media.Side {
+func (s *session) reserve(f wire.Flow, six bool, streams int) *media.Side {
 	relay := s.loop.s.cfg.Media
 	if s.match.SecondLine && !s.final {
 		if t := relay.Stats(); t.Free < (t.Free+t.InUse)/3 {
@@ -236,11 +236,9 @@ func (s *session) reserve(six bool, streams int) *media.Side {
 			return nil
 		}
 	}
-	addr, ok := relay.Address(six)
+	addr, ok := s.loop.s.mediaAddress(f, six)
 	if !ok {
-		if addr, ok = relay.Address(!six); !ok {
-			return nil
-		}
+		return nil
 	}
 	side, err := relay.Reserve(addr, max(streams, 1))
 	if err != nil {
@@ -517,7 +515,7 @@ func (s *session) aim(at *attempt) {
 	if d := at.sdpOf(msg); d.ok {
 		at.far = d.text()
 		if !at.madeOffer && at.media == nil && s.caller.media != nil {
-			at.media = s.reserve(at.flow.Remote.Addr().Unmap().Is6(), s.caller.media.Len()) // the caller's answer will need it
+			at.media = s.reserve(at.flow, at.flow.Remote.Addr().Unmap().Is6(), s.caller.media.Len()) // the caller's answer will need it
 		}
 		if at.madeOffer {
 			s.pair(&s.caller, s.caller.far, &at.party, at.far)

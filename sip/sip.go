@@ -37,6 +37,7 @@ import (
 // Trunk is a carrier or PBX that sends us calls, as this room needs to know it.
 type Trunk struct {
 	policy.Trunk
+	Via       string         // the side that it is on; empty: any
 	From      []netip.Prefix // its messages come from here
 	Truthful  bool           // OPTIONS gets 500 once real calls have failed for ten seconds (R19)
 	Symmetric bool           // its media comes from behind a NAT (R29)
@@ -46,6 +47,7 @@ type Trunk struct {
 type Endpoint struct {
 	policy.Endpoint
 	URI       string         // sip: URI; with a user it is the Request-URI, else the called number at its host (R46)
+	Via       string         // the side that it is on; empty: as the routing table says
 	Addresses []netip.Addr   // used while DNS has no answer
 	MediaFrom []netip.Prefix // networks its media may come from beside the negotiated address
 	Symmetric bool
@@ -95,10 +97,18 @@ type Observer interface {
 	Recorded(Record)
 }
 
+// Side is a network that this machine stands in, beside others. Sockets name it (wire.Listen).
+type Side struct {
+	Name      string
+	Advertise string     // as Config.Advertise, for this side
+	Media     netip.Addr // where its audio goes through; invalid: as without sides
+}
+
 // Config is what a Server needs once, at its start.
 type Config struct {
 	Listen    []wire.Listen
-	Advertise string       // host for Via and Contact; empty means the socket's own address
+	Advertise string // host for Via and Contact; empty means the socket's own address
+	Sides     []Side
 	Network   wire.Network // nil means the kernel
 	Loops     int          // 0 means one per core
 	Media     *media.Relay

@@ -202,12 +202,12 @@ func (y *sayings) again(what string) bool {
 
 // to is a connection to an address of an endpoint.
 func (e *endpoint) to(proto wire.Proto, addr netip.AddrPort) wire.Target {
-	return wire.Target{Proto: proto, Remote: addr, TLS: e.tls, Limit: connectLimit, Handshake: handshakeLimit}
+	return wire.Target{Proto: proto, Side: e.Via, Remote: addr, TLS: e.tls, Limit: connectLimit, Handshake: handshakeLimit}
 }
 
 // back is a connection to a party whose own is gone: an endpoint's certificate is checked, a caller's is not.
 func (s *Server) back(p *party, proto wire.Proto, addr netip.AddrPort, limit time.Duration) wire.Target {
-	to := wire.Target{Proto: proto, Remote: addr, Limit: limit, Handshake: max(limit, handshakeLimit)}
+	to := wire.Target{Proto: proto, Side: s.via(p.flow), Remote: addr, Limit: limit, Handshake: max(limit, handshakeLimit)}
 	switch {
 	case proto != wire.TLS:
 	case p.ep != nil:

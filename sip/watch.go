@@ -246,7 +246,7 @@ func (p *probe) begin(now time.Time, ep *endpoint) {
 		})
 		return
 	}
-	f, ok := l.s.stack.UDPFlow(p.hop.addr)
+	f, ok := l.s.stack.UDPFlowVia(ep.Via, p.hop.addr)
 	if !ok {
 		p.result(now, health.Unreachable, 0)
 		return

@@ -47,7 +47,7 @@ func (s *Stack) ConnectTo(to Target, done func(Flow, error)) {
 		to.Handshake = to.Limit
 	}
 	if !to.Local.IsValid() && to.Proto.Stream() {
-		to.Local = s.departure(to.Proto, to.Remote.Addr().Unmap())
+		to.Local = s.departure(to.Proto, to.Side, to.Remote.Addr().Unmap())
 	}
 	key := to.key()
 	s.mu.Lock()
@@ -90,7 +90,7 @@ func (t *Target) key() dialKey {
 // Live finds a connection that is there already; it makes none.
 func (s *Stack) Live(to Target) (Flow, bool) {
 	if !to.Local.IsValid() {
-		to.Local = s.departure(to.Proto, to.Remote.Addr().Unmap())
+		to.Local = s.departure(to.Proto, to.Side, to.Remote.Addr().Unmap())
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()

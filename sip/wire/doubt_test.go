@@ -8,7 +8,7 @@ import (
 func TestADoubtedConnectionIsNotUsedForWhatComesNext(t *testing.T) {
 	inMemory(t, Config{}, func(t *testing.T, m *memory, n *node) {
 		other := netip.MustParseAddrPort(other1)
-		peer := start(t, Config{Network: m, Listen: []Listen{{TCP, other}}})
+		peer := start(t, Config{Network: m, Listen: []Listen{{Proto: TCP, Addr: other}}})
 		first := n.connect(other)
 		n.Doubt(first)
 		second := n.connect(other)

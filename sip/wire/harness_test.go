@@ -78,9 +78,9 @@ func start(t *testing.T, cfg Config) *node {
 	return &node{s, r, t, stop}
 }
 
-func udpOn(addr string) Listen { return Listen{UDP, netip.MustParseAddrPort(addr)} }
+func udpOn(addr string) Listen { return Listen{Proto: UDP, Addr: netip.MustParseAddrPort(addr)} }
 
-func tcpOn(addr string) Listen { return Listen{TCP, netip.MustParseAddrPort(addr)} }
+func tcpOn(addr string) Listen { return Listen{Proto: TCP, Addr: netip.MustParseAddrPort(addr)} }
 
 // at gives the node's first socket of that transport.
 func (n *node) at(p Proto) netip.AddrPort {

@@ -16,6 +16,7 @@ import (
 type Listen struct {
 	Proto Proto
 	Addr  netip.AddrPort
+	Side  string // of a machine with several networks: what is sent to one of a side leaves from that side's sockets; empty: there is one
 }
 
 // Config says what to bind and what to bear. Zero limits mean the defaults.
@@ -156,7 +157,7 @@ func (s *Stack) bindAll() error {
 			}
 		}
 		for _, a := range addrs {
-			l := Listen{Proto: l.Proto, Addr: netip.AddrPortFrom(a, l.Addr.Port())}
+			l := Listen{Proto: l.Proto, Addr: netip.AddrPortFrom(a, l.Addr.Port()), Side: l.Side}
 			if slices.Contains(s.listens, l) {
 				continue // a wildcard beside one of its own addresses
 			}
@@ -195,7 +196,7 @@ func (s *Stack) bind(l Listen) error {
 			return err
 		}
 		addr := addrPort(conn.LocalAddr())
-		s.listens = append(s.listens, Listen{Proto: UDP, Addr: addr})
+		s.listens = append(s.listens, Listen{Proto: UDP, Addr: addr, Side: l.Side})
 		s.udp[addr] = s.newSocket(conn, addr)
 		return nil
 	case TCP, TLS:
@@ -203,7 +204,7 @@ func (s *Stack) bind(l Listen) error {
 		if err != nil {
 			return err
 		}
-		s.listens = append(s.listens, Listen{Proto: l.Proto, Addr: addrPort(ln.Addr())})
+		s.listens = append(s.listens, Listen{Proto: l.Proto, Addr: addrPort(ln.Addr()), Side: l.Side})
 		s.listeners = append(s.listeners, listener{ln, l.Proto})
 		return nil
 	}

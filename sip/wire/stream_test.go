@@ -429,7 +429,7 @@ func TestCallersShareADialEachWithTheirOwnLimit(t *testing.T) {
 func TestALiveConnectionIsUsedAgain(t *testing.T) {
 	inMemory(t, Config{}, func(t *testing.T, m *memory, n *node) {
 		other := netip.MustParseAddrPort(other1)
-		peer := start(t, Config{Network: m, Listen: []Listen{{TCP, other}}})
+		peer := start(t, Config{Network: m, Listen: []Listen{{Proto: TCP, Addr: other}}})
 		flows := make(chan Flow, 10)
 		for range 5 {
 			n.Connect(TCP, netip.Addr{}, other, time.Second, func(f Flow, _ error) { flows <- f })
@@ -491,7 +491,7 @@ func TestDoneNeverComesAfterClosed(t *testing.T) {
 
 func TestANetworkInMemoryReportsICMPToo(t *testing.T) {
 	a, b := netip.MustParseAddrPort(server), netip.MustParseAddrPort(other1)
-	inMemory(t, Config{Listen: []Listen{{UDP, a}, {UDP, b}}}, func(t *testing.T, m *memory, n *node) {
+	inMemory(t, Config{Listen: []Listen{{Proto: UDP, Addr: a}, {Proto: UDP, Addr: b}}}, func(t *testing.T, m *memory, n *node) {
 		ab := Flow{Proto: UDP, Local: a, Remote: b}
 		dead := Flow{Proto: UDP, Local: a, Remote: netip.MustParseAddrPort("10.0.0.66:5060")}
 		n.Send([]Out{{Flow: dead, Data: []byte(options(1))}, {Flow: ab, Data: []byte(options(2))}})

@@ -70,6 +70,7 @@ func (s *Stack) shake(conn net.Conn, remote netip.AddrPort) (*tls.Conn, string, 
 type Target struct {
 	Proto  Proto
 	Local  netip.Addr // where it leaves from; zero lets the routing table choose
+	Side   string     // among the addresses of this side; empty: of all
 	Remote netip.AddrPort
 
 	// TLS is the configuration for this peer, with the name to verify as ServerName. A connection is used again only for the same name.

@@ -30,7 +30,7 @@ func secured(t *testing.T, ca *certs.Authority, cfg Config) *node {
 			return cs.PeerCertificates[0].DNSNames[0]
 		}
 	}
-	cfg.Listen = []Listen{{TLS, netip.MustParseAddrPort("127.0.0.1:0")}}
+	cfg.Listen = []Listen{{Proto: TLS, Addr: netip.MustParseAddrPort("127.0.0.1:0")}}
 	return start(t, cfg)
 }
 
@@ -168,7 +168,7 @@ func BenchmarkTLSConnect(b *testing.B) {
 	own, peer := ca.Issue("rooms.example"), ca.Issue("carrier.example")
 	r := newRecorder()
 	s, err := Open(Config{
-		Listen: []Listen{{TLS, netip.MustParseAddrPort("127.0.0.1:0")}}, MaxStreams: 1 << 20, MaxStreamsPerSource: 1 << 20,
+		Listen: []Listen{{Proto: TLS, Addr: netip.MustParseAddrPort("127.0.0.1:0")}}, MaxStreams: 1 << 20, MaxStreamsPerSource: 1 << 20,
 		TLS: ServerTLS{Config: func(netip.AddrPort) *tls.Config {
 			return &tls.Config{Certificates: []tls.Certificate{own}, ClientCAs: ca.Pool(), ClientAuth: tls.RequireAndVerifyClientCert}
 		}},

@@ -197,7 +197,7 @@ func TestAWildcardBecomesASocketPerAddress(t *testing.T) {
 		Network: addrsOnly{kernel{}, []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("fe80::1")}},
 	})
 	got := fmt.Sprint(n.Listeners())
-	want := "[{UDP 127.0.0.1:15960} {UDP 127.0.0.2:15960} {TCP 127.0.0.1:15960} {TCP 127.0.0.2:15960}]"
+	want := "[{UDP 127.0.0.1:15960 } {UDP 127.0.0.2:15960 } {TCP 127.0.0.1:15960 } {TCP 127.0.0.2:15960 }]"
 	if got != want {
 		t.Errorf("listens on %s, want %s", got, want)
 	}
@@ -238,15 +238,15 @@ func TestBindsEverythingOrNothing(t *testing.T) {
 	taken := plain(t, "127.0.0.1:0")
 	at := addrPort(taken.LocalAddr())
 	free := deadPort(t, "127.0.0.2:0")
-	_, err := Open(Config{Listen: []Listen{{UDP, free}, {TCP, free}, {UDP, at}}}, newRecorder())
+	_, err := Open(Config{Listen: []Listen{{Proto: UDP, Addr: free}, {Proto: TCP, Addr: free}, {Proto: UDP, Addr: at}}}, newRecorder())
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		t.Fatalf("got %v, want address in use", err)
 	}
 	if want := "listen UDP " + at.String() + ": "; len(err.Error()) < len(want) || err.Error()[:len(want)] != want {
 		t.Errorf("got %q, want it to begin with %q: what, where", err, want)
 	}
-	start(t, Config{Listen: []Listen{{UDP, free}, {TCP, free}}}) // what was bound has been let go
-	for _, cfg := range []Config{{}, {Listen: []Listen{{TLS, free}}}, {Listen: []Listen{{0, free}}}} {
+	start(t, Config{Listen: []Listen{{Proto: UDP, Addr: free}, {Proto: TCP, Addr: free}}}) // what was bound has been let go
+	for _, cfg := range []Config{{}, {Listen: []Listen{{Proto: TLS, Addr: free}}}, {Listen: []Listen{{Proto: 0, Addr: free}}}} {
 		if _, err := Open(cfg, newRecorder()); err == nil {
 			t.Errorf("%v was opened", cfg.Listen)
 		}
@@ -290,7 +290,7 @@ func TestTheRoutingTableIsAskedAndRemembered(t *testing.T) {
 	if f := n.to(remote); f.Local != n.Listeners()[1].Addr || f.Remote != remote {
 		t.Errorf("got %v: the kernel's source address for 127.0.0.77 is 127.0.0.1", f)
 	}
-	if r := n.routes.known[remote.Addr()]; r.local != n.Listeners()[1].Addr {
+	if r := n.routes.known[routeKey{remote: remote.Addr()}]; r.local != n.Listeners()[1].Addr {
 		t.Errorf("remembered %v", r)
 	}
 }
