@@ -55,17 +55,18 @@ type Network interface {
 
 // Node is a running nines.
 type Node struct {
-	opt     Options
-	log     zerolog.Logger
-	sip     *sip.Server
-	relay   *media.Relay
-	console *console.Console
-	tally   *tally
-	memory  *memory
-	desk    *callBackDesk
-	book    *journal.Book
-	certs   *certificates
-	since   time.Time
+	opt       Options
+	log       zerolog.Logger
+	sip       *sip.Server
+	relay     *media.Relay
+	console   *console.Console
+	tally     *tally
+	memory    *memory
+	desk      *callBackDesk
+	book      *journal.Book
+	incidents incidents
+	certs     *certificates
+	since     time.Time
 
 	draining atomic.Bool
 

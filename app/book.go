@@ -40,7 +40,8 @@ func (n *Node) openBook(rooms context.Context) (closeBook func()) {
 		stops = append(stops, func() { cancel(); wg.Wait() })
 	}
 	var caughtUp sync.WaitGroup
-	caughtUp.Go(func() { n.catchUp(rooms) }) // ends when the book is read, or with the rooms
+	caughtUp.Go(func() { n.catchUp(rooms) })         // ends when the book is read, or with the rooms
+	caughtUp.Go(func() { n.followIncidents(rooms) }) // ends with the rooms
 	return func() {
 		caughtUp.Wait()
 		n.tally.records.say(journal.Entry{Type: journal.ElementStateChange, What: "stopped"})

@@ -58,6 +58,7 @@ type Node interface {
 
 	CallReader
 	CallBackKeeper
+	JournalKeeper
 }
 
 // Console serves HTTP about one node.

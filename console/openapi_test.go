@@ -120,6 +120,13 @@ func (w *writer) success(r route) object {
 	default:
 		content["application/json"] = object{"schema": object{}}
 	}
+	if r.lines {
+		content["application/jsonl"] = object{"schema": object{"type": "string"}}
+	}
+	if r.report {
+		content["text/html"] = object{"schema": object{"type": "string"}}
+		content["text/markdown"] = object{"schema": object{"type": "string"}}
+	}
 	if r.csv {
 		content["text/csv"] = object{"schema": object{"type": "string"}}
 	}

@@ -24,6 +24,8 @@ type route struct {
 	body, gives  reflect.Type // nil: none; gives is what 200 answers
 	csv          bool         // ?format=csv answers a table instead
 	binary       string       // answers this instead of JSON
+	lines        bool         // ?format=jsonl answers a line of JSON for each
+	report       bool         // ?format=html and ?format=markdown answer a page
 	stream       bool         // answers server-sent events
 	do           func(*ask) (any, error)
 	serve        func(http.ResponseWriter, *ask) // instead of do, for what is not one JSON value
@@ -96,7 +98,7 @@ func routes() []route {
 		statusRoutes,
 		holdRoutes,
 		callRoutes,
-		callBackRoutes,
+		callBackRoutes, journalRoutes,
 		liveRoutes,
 		documentRoutes,
 	)

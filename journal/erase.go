@@ -18,7 +18,7 @@ type Erasure struct {
 // left in each place is a commitment from which nobody can tell it; the chain still holds. The act itself is an entry, which says by whom and why, and not which
 // number. It returns when it is on the disk. The sinks beside the book keep what they were told.
 func (b *Book) Erase(ctx context.Context, number, by, why string) (Erasure, error) {
-	if digits := digitsOf(number); digits != "" && len(digits) < 6 {
+	if !Erasable(number) {
 		return Erasure{}, fmt.Errorf("%s is nobody's number", number)
 	}
 	var done Erasure
@@ -44,6 +44,12 @@ func (b *Book) Erase(ctx context.Context, number, by, why string) (Erasure, erro
 	}
 	b.mu.Unlock()
 	return done, nil
+}
+
+// Erasable says whether something may be a person's number. 999 and 101 are nobody's.
+func Erasable(number string) bool {
+	digits := digitsOf(number)
+	return strings.TrimSpace(number) != "" && (digits == "" || len(digits) >= 6)
 }
 
 // settled waits until what was told before is on the disk, so that it can be erased too.

@@ -152,12 +152,12 @@ type Room struct {
 }
 
 const (
-	maxLines     = 500
-	maxNamed     = 200             // calls that are named one by one
-	maxFates     = 100_000         // calls that live
-	fateFor      = 24 * time.Hour  // a call that has not ended by then was never told to
-	doubtFor     = 2 * time.Minute // evidence that stands alone for so long led to nothing
-	firstMinutes = time.Minute
+	maxLines    = 500
+	maxNamed    = 200             // calls that are named one by one
+	maxFates    = 100_000         // calls that live
+	fateFor     = 24 * time.Hour  // a call that has not ended by then was never told to
+	doubtFor    = 2 * time.Minute // evidence that stands alone for so long led to nothing
+	firstWithin = time.Minute
 )
 
 // IncidentTypes are the types of entries that incidents are folded from.
@@ -284,7 +284,7 @@ func (f *Incidents) planned(e *Entry) {
 		return
 	}
 	for name := range strings.SplitSeq(e.What, ", ") {
-		if p := f.place(name); p.down || p.held || p.returning || !p.bad.IsZero() {
+		if p := f.place(name); !p.Partner && (p.down || p.held || p.returning || !p.bad.IsZero()) {
 			return // not a day like others
 		}
 	}
@@ -507,7 +507,7 @@ func (f *Incidents) touch(e *Entry, c *fate, i *Incident) {
 	if c.class == "emergency" {
 		i.Calls.Emergency++
 	}
-	if i.Detected.IsZero() || e.At.Sub(i.Detected) <= firstMinutes {
+	if i.Detected.IsZero() || e.At.Sub(i.Detected) <= firstWithin {
 		i.Calls.FirstMinute++
 	}
 	if c.route != "" && !slices.Contains(i.Routes, c.route) {
@@ -761,8 +761,8 @@ func (i *Incident) absorb(o *Incident) {
 
 // firstMinute keeps what was known when the first minute was over.
 func (f *Incidents) firstMinute(now time.Time) {
-	if i := f.open; i != nil && i.First == nil && now.Sub(i.Detected) >= firstMinutes {
-		s := f.severity(i, i.Detected.Add(firstMinutes))
+	if i := f.open; i != nil && i.First == nil && now.Sub(i.Detected) >= firstWithin {
+		s := f.severity(i, i.Detected.Add(firstWithin))
 		i.First = &s
 	}
 }

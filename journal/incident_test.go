@@ -227,11 +227,16 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// What is read from a book around outages only gives the same incidents as all of it.
+// What is read from a book around outages only gives the same incidents as all of it, also of one that goes on.
 func TestABookIsFoldedAsItsEntriesAre(t *testing.T) {
+	all := recording(t)
+	foldedAlike(t, all)
+	foldedAlike(t, all[:len(all)/2])
+}
+
+func foldedAlike(t *testing.T, all []Entry) {
 	s := newShelf(t)
 	b, stop := s.open()
-	all := recording(t)
 	for _, e := range all {
 		b.Append(e)
 	}
@@ -245,7 +250,7 @@ func TestABookIsFoldedAsItsEntriesAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	got, err := r.Incidents(t.Context(), westMercia, time.Time{}, time.Time{})
+	got, err := r.Incidents(t.Context(), westMercia, time.Time{}, time.Time{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

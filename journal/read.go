@@ -87,6 +87,18 @@ func openReader(path, params string) (*Reader, error) {
 	return r, nil
 }
 
+// Last is the number of the last entry, 0 when there is none.
+func (r *Reader) Last(ctx context.Context) (int64, error) {
+	var n sql.NullInt64
+	if err := r.db.QueryRowContext(ctx, "SELECT max(last) FROM block WHERE first = (SELECT max(first) FROM block)").Scan(&n); err != nil {
+		return 0, fmt.Errorf("read %s: %w", r.path, err)
+	}
+	return n.Int64, nil
+}
+
+// Path is where the book is.
+func (b *Book) Path() string { return b.cfg.Path }
+
 // Close closes the file.
 func (r *Reader) Close() error { return r.db.Close() }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,15 +16,20 @@ import (
 	"time"
 )
 
-// Incidents folds what the book has of a time. It reads all entries only around outages, and elsewhere only those that are few.
-func (r *Reader) Incidents(ctx context.Context, setup Setup, since, until time.Time) (*Incidents, error) {
+// Incidents folds what the book has of a time, up to the entry with the number last (0: all). It reads all entries only around outages, and elsewhere only those that
+// are few.
+func (r *Reader) Incidents(ctx context.Context, setup Setup, since, until time.Time, last int64) (*Incidents, error) {
 	f := NewIncidents(setup)
+	before := int64(0)
+	if last > 0 {
+		before = last + 1
+	}
 	windows, err := r.outages(ctx, setup, since, until)
 	if err != nil {
 		return f, err
 	}
 	take := func(types []Type, from, to time.Time) error {
-		for e, err := range r.Entries(ctx, Query{Types: types, Since: from, Until: to, Mask: Full}) {
+		for e, err := range r.Entries(ctx, Query{Types: types, Since: from, Until: to, Before: before, Mask: Full}) {
 			if err != nil {
 				return err
 			}
@@ -58,7 +64,7 @@ type window struct{ from, to time.Time }
 func (r *Reader) outages(ctx context.Context, setup Setup, since, until time.Time) ([]window, error) {
 	var all []window
 	down := map[string]bool{}
-	end := cmp.Or(until, time.Unix(1<<40, 0))
+	end := cmp.Or(until, time.Unix(0, math.MaxInt64))
 	for e, err := range r.Entries(ctx, Query{Types: []Type{ServiceStateChange}, Since: since, Until: until}) {
 		if err != nil {
 			return nil, err

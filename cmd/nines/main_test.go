@@ -41,6 +41,7 @@ var now = time.Date(2026, 11, 23, 14, 2, 15, 0, time.UTC)
 type node struct {
 	console.CallReader
 	console.CallBackKeeper
+	console.JournalKeeper
 	reload  func() (console.ReloadResult, error)
 	hold    func(console.HoldRequest) (console.HoldResult, error)
 	release func(endpoint, by string) (console.ReleaseResult, error)
