@@ -95,9 +95,18 @@ func (n *Node) foldPast(ctx context.Context) (fold *journal.Incidents, last int6
 
 // setup is what the book does not say of the endpoints.
 func (n *Node) setup() journal.Setup {
-	var s journal.Setup
-	for _, e := range n.config().Endpoints {
+	f := n.config()
+	s := journal.Setup{First: map[string]string{}}
+	for _, e := range f.Endpoints {
 		s.Places = append(s.Places, journal.Place{Name: e.Name, Partner: e.Partner, Limit: e.Calls})
+	}
+	for _, r := range f.Routes {
+		if len(r.Ask) == 0 || len(r.Ask[0]) != 1 {
+			continue // who shares by free slots has no first
+		}
+		if e, ok := f.Endpoint(r.Ask[0][0]); ok && !e.Partner {
+			s.First[r.Name] = e.Name
+		}
 	}
 	return s
 }

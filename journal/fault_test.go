@@ -180,7 +180,7 @@ func TestABookThatVanishesIsBegunAnewAndContinuesTheChain(t *testing.T) {
 		},
 		"its log deleted": func(path string) error { return os.Remove(path + "-wal") },
 		"renamed":         func(path string) error { return os.Rename(path, path+".old") },
-		"its folder gone": func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+		"its folder gone": func(path string) error { return os.Rename(filepath.Dir(path), filepath.Dir(path)+".old") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newShelf(t)

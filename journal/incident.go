@@ -12,6 +12,7 @@ import (
 // Setup is what the book does not say about places: it helps to tell own rooms from partners and to know who has room. It may be empty.
 type Setup struct {
 	Places []Place
+	First  map[string]string // the own room that a route asks first; what plans show when all is well counts more
 }
 
 // Place is an endpoint as configured.
@@ -26,6 +27,7 @@ type Place struct {
 type Incidents struct {
 	places  map[string]*spot
 	setup   []string          // names in the order of Setup
+	first   map[string]string // as in Setup
 	normal  map[string]string // the room that a route asks first when all is well
 	calls   map[string]*fate
 	suspect map[string]*Incident // of rooms with evidence against them that are not down
@@ -169,6 +171,7 @@ var IncidentTypes = []Type{
 func NewIncidents(setup Setup) *Incidents {
 	f := &Incidents{
 		places: map[string]*spot{}, normal: map[string]string{}, calls: map[string]*fate{}, suspect: map[string]*Incident{}, ledger: map[string]*Use{},
+		first: setup.First,
 	}
 	for _, p := range setup.Places {
 		f.places[p.Name] = &spot{Place: p}
@@ -522,7 +525,7 @@ func (f *Incidents) missing(c *fate) (string, *Incident) {
 			return c.failed, i
 		}
 	}
-	if name := f.normal[c.route]; name != "" {
+	if name := cmp.Or(f.normal[c.route], f.first[c.route]); name != "" {
 		if i := f.about(name); i != nil && (f.place(name).down || f.place(name).returning || !i.back[name]) {
 			return name, i
 		}
