@@ -43,7 +43,7 @@ func route(f *configs.File, r configs.Route) policy.Route {
 		Name: policy.RouteName(r.Name), Class: class(r.Class), Numbers: r.Numbers, Aid: r.Aid,
 		Patience: r.Patience, Progress: r.Progress, Ringing: r.Ringing, RingingToPartners: r.RingingToPartners,
 		Overlap: r.Overlap, Overflow: r.Overflow, EarlyMedia: r.EarlyMedia == configs.FirstEarlyMedia,
-		NoRescue: !r.Rescue, RescueBye: r.RescueBye == configs.SuspiciousRescueBye,
+		NoRescue: !r.Rescue, RescueBye: r.RescueBye == configs.SuspiciousRescueBye, Hearing: hearing(r.Hearing),
 	}
 	for _, t := range r.Trunks {
 		out.Trunks = append(out.Trunks, policy.TrunkName(t))
@@ -201,4 +201,16 @@ func mediaAddresses(f *configs.File) []netip.Addr {
 		}
 	}
 	return out
+}
+
+// hearing is what a caller hears during a rescue.
+func hearing(h configs.Hearing) policy.Hearing {
+	switch h {
+	case configs.HearComfort:
+		return policy.HearComfort
+	case configs.HearHoldTheLine:
+		return policy.HearHoldTheLine
+	case configs.HearNothing:
+	}
+	return policy.HearNothing
 }

@@ -13,7 +13,6 @@ var withoutEffect = []struct {
 	what string
 }{
 	{"media.fast_path", is("require"), "this version relays media in userspace only"},
-	{"routes[*].hearing", isNot("nothing"), "this version plays nothing: a caller hears nothing during a rescue"},
 	{"routes[*].otherwise", nil, "this version refuses a routine call that no endpoint takes"},
 	{"routes[*].shed", nil, "this version never sheds"},
 	{"announcements", nil, "this version plays nothing"},
@@ -21,10 +20,6 @@ var withoutEffect = []struct {
 }
 
 func is(word string) func(string) bool { return func(text string) bool { return text == word } }
-
-func isNot(word string) func(string) bool {
-	return func(text string) bool { return text != word }
-}
 
 // withoutEffect says which written keys do nothing yet.
 func (r *reader) withoutEffect() {

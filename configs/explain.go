@@ -91,16 +91,28 @@ func (f *File) explainRoute(b *strings.Builder, t *Route) {
 	f.explainRescue(b, t)
 }
 
-// explainRescue says what becomes of a talking call whose endpoint is lost (R21). Whatever hearing says, this version plays nothing.
+// explainRescue says what becomes of a talking call whose endpoint is lost (R21).
 func (f *File) explainRescue(b *strings.Builder, t *Route) {
 	switch {
 	case !t.Rescue:
 		b.WriteString("  A talking call whose endpoint is lost is lost with it.\n")
 	case t.RescueBye == SuspiciousRescueBye:
-		b.WriteString("  A talking call whose endpoint is lost, or hangs up like a dying one, keeps its caller, who hears nothing until the next answers.\n")
+		b.WriteString("  A talking call whose endpoint is lost, or hangs up like a dying one, keeps its caller, who hears " + t.Hearing.words() + " until the next answers.\n")
 	case t.RescueBye == NeverRescueBye:
-		b.WriteString("  A talking call whose endpoint is lost keeps its caller, who hears nothing until the next answers.\n")
+		b.WriteString("  A talking call whose endpoint is lost keeps its caller, who hears " + t.Hearing.words() + " until the next answers.\n")
 	}
+}
+
+// words is what is heard, in words.
+func (h Hearing) words() string {
+	switch h {
+	case HearComfort:
+		return "comfort noise"
+	case HearHoldTheLine:
+		return "hold-the-line"
+	case HearNothing:
+	}
+	return "nothing"
 }
 
 func (f *File) explainStep(step []string) string {

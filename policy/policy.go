@@ -77,11 +77,22 @@ type Route struct {
 	EarlyMedia        bool          // early_media: first
 	NoRescue          bool          // rescue: off
 	RescueBye         bool          // rescue_bye: suspicious
+	Hearing           Hearing       // what the caller hears during a rescue
 	Aid               bool          // calls on this route came as mutual aid
 	Otherwise         []Otherwise   // what follows when nobody takes a call (R24); not on an emergency route
 	Shed              *Shed         // when emergency load leaves its callers to the announcement (R26); nil: never
 	Relay             Relay         // what follows instead for the text relay
 }
+
+// Hearing is what a caller hears while somebody is looked for in the place of a lost endpoint (R21).
+type Hearing uint8
+
+// The choices. Nothing is the default: a hidden caller may be in danger.
+const (
+	HearNothing Hearing = iota
+	HearComfort
+	HearHoldTheLine
+)
 
 // Config is what a Policy is compiled from.
 type Config struct {

@@ -41,6 +41,7 @@ type attempt struct {
 	why       string // it was told to stop
 	ticket    policy.Ticket
 	slot      bool         // holds one of the endpoint's slots
+	rescue    bool         // its call has lost its endpoint
 	waits     bool         // a rescue that waits for its turn to ask
 	place     policy.Place // its place
 	paced     bool         // a rescue that may ask and has not got the first word
@@ -79,7 +80,7 @@ const lastWord = 30 * time.Second
 func (s *session) ask(now time.Time, a call.Ask) {
 	at := &attempt{s: s, id: a.Attempt, ask: a, asked: now}
 	at.ep = s.routing.byName[a.Endpoint]
-	at.canary = s.isCanary(a)
+	at.canary, at.rescue = s.isCanary(a), !s.watch.lostAt.IsZero()
 	s.attempts = append(s.attempts, at)
 	if at.ep == nil {
 		at.final = true

@@ -50,7 +50,7 @@ func (at *attempt) evidence(now time.Time, what health.CallOutcome, code int, wh
 		Endpoint: at.ep.Name, Class: healthClass(s.machine.Class), Number: s.match.Number, Outcome: what, Code: code, Why: why, Caller: s.callerKey(),
 		Call: s.name + "/" + strconv.Itoa(int(at.id)), Canary: at.canary,
 	}
-	if !at.firstAt.IsZero() && !s.final { // how soon one of many rescues was answered says how many there were
+	if !at.firstAt.IsZero() && !at.rescue { // how soon one of many rescues was answered says how many there were
 		ev.Answer = at.firstAt.Sub(at.asked)
 	}
 	if s.winner == at && !s.talksSince.IsZero() {

@@ -30,7 +30,7 @@ func (s *session) patienceFor(name policy.EndpointName) time.Duration {
 // takeTurn says whether the attempt may ask now. A rescue may have to wait; its call is told so, and turn goes on with it.
 func (at *attempt) takeTurn(now time.Time) bool {
 	s := at.s
-	if !s.final {
+	if !at.rescue {
 		return true // a new call waits for no rescue
 	}
 	sh := &s.loop.s.shared

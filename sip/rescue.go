@@ -382,6 +382,7 @@ func (s *session) rescuing(now time.Time, a call.Rescuing) {
 		w.gapFrom = later(w.last, s.talksSince)
 	}
 	w.next = now.Add(lookClosely)
+	s.hearWhileLost()
 	lost := s.attempt(a.Lost)
 	for _, why := range a.Witnesses {
 		lost.record(now, Record{Kind: CallWitness, Why: why})
@@ -405,6 +406,7 @@ func (s *session) kept(now time.Time, a call.Kept) {
 func (s *session) found() {
 	if !s.watch.lostAt.IsZero() {
 		s.watch.lostAt = time.Time{}
+		s.hearNoMore()
 		s.loop.s.count.rescuing.Add(-1)
 	}
 }

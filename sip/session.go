@@ -47,6 +47,7 @@ type session struct {
 	relays     []*relay      // requests in dialog that wait for the other side's answer
 	refitDue   bool          // the winner must be asked again for the codecs that the caller was told (R44)
 	check      callerCheck
+	hearing    *media.Playing      // what the caller hears while somebody is looked for
 	watch      watch               // over the endpoint's media (R20)
 	aside      aside               // what the caller hears of ours (R24)
 	onRoute    policy.RouteName    // the route that it came on

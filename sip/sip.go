@@ -137,6 +137,7 @@ type Server struct {
 	routing atomic.Pointer[routing]
 	known   atomic.Pointer[hostSet]         // hosts of trunks and endpoints
 	health  atomic.Pointer[health.Snapshot] // what loop 0 last published
+	comfort atomic.Pointer[voice.Tape]      // nil: not ready, or no route wants it
 	shared  shared
 	count   counters
 	names   *resolver
@@ -194,6 +195,7 @@ func New(cfg Config, r Routing) (*Server, error) {
 	s.shared.slots = policy.NewSlots(policyEndpoints(r.Endpoints))
 	s.shared.pace, s.shared.held = policy.NewPace(), map[policy.Place]*attempt{}
 	s.routing.Store(compiled)
+	s.prepareHearing(r)
 	s.names.want(compiled)
 	s.resolved()
 	now := time.Now()
@@ -254,6 +256,7 @@ func (s *Server) Swap(r Routing) error {
 	s.shared.slots.Reconfigure(policyEndpoints(r.Endpoints))
 	s.shared.mu.Unlock()
 	s.routing.Store(compiled)
+	s.prepareHearing(r)
 	s.names.want(compiled)
 	s.resolved()
 	s.loops[0].post(func(now time.Time) { s.loops[0].rewatch(now, compiled) })
