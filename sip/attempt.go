@@ -19,12 +19,14 @@ import (
 // attempt is one INVITE to one endpoint.
 type attempt struct {
 	party
-	s     *session
-	id    call.AttemptID
-	hops  []hop // what is left to try
-	plain bool  // by TCP, where the endpoint's URI asks for TLS
-	ask   call.Ask
-	asked time.Time
+	s        *session
+	id       call.AttemptID
+	hops     []hop // what is left to try
+	plain    bool  // by TCP, where the endpoint's URI asks for TLS
+	narrowed bool  // by UDP, because that TCP brought nothing
+	wide     bool  // by TCP, because the INVITE is too large for UDP
+	ask      call.Ask
+	asked    time.Time
 
 	tag    string // our tag in its dialogs, also when a PBX forks
 	callID string
@@ -152,8 +154,13 @@ func portOr(p, otherwise uint16) uint16 {
 // send writes the INVITE.
 func (at *attempt) send(now time.Time, f wire.Flow) {
 	l := at.s.loop
-	at.flow, at.sent = f, true
+	at.sent = true
 	msg := at.invite(f)
+	if g, ok := at.wider(f, len(msg)); ok {
+		f, at.wide = g, true
+		msg = at.invite(f)
+	}
+	at.flow = f
 	at.key = l.request(now, "INVITE", at.branch, f, msg, 0, at)
 }
 
@@ -252,7 +259,7 @@ func (at *attempt) offerBody(f wire.Flow) (body, text []byte) {
 	if s.frozen != nil {
 		text = sdp.Restrict(text, s.frozen.theirs)
 	}
-	if s.caller.media != nil {
+	if s.caller.media != nil && at.media == nil {
 		at.media = s.reserve(f, f.Remote.Addr().Unmap().Is6(), s.caller.media.Len())
 	}
 	text = s.rewrite(&at.party, text)
@@ -504,6 +511,9 @@ func (at *attempt) failed(now time.Time, why failure) {
 	defer at.s.loop.touch(at.s)
 	cause := call.Timeout
 	if why == broken {
+		if at.narrow(now) {
+			return
+		}
 		cause = call.Transport
 	} else {
 		at.held = false
@@ -533,7 +543,7 @@ func (at *attempt) icmp(now time.Time) {
 // outlives implements outliver: where the endpoint rang, its answer may still come by a new connection (RFC 3261 §18.2.2); until then it counts as
 // silent (R6). One that has not rung is as good as refused; but it may have our INVITE, and if it rings after all it is told that nobody waits.
 func (at *attempt) outlives(now time.Time) bool {
-	if at.final {
+	if at.final || at.wide && !at.spoke && !at.stopped {
 		return false
 	}
 	at.dead = true

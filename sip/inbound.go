@@ -83,7 +83,7 @@ func (l *loop) onRequest(now time.Time, m *wire.Message, f wire.Flow) {
 // serverKey is the key of a request's transaction. A Via without the magic cookie (RFC 2543) gets a key of what it has (RFC 3261 §17.2.3). The Call-ID
 // belongs to it: a stack that uses a branch twice must not make a second caller a repeat of the first. What came without a Call-ID was cut short, and its
 // branch may have been: then only a repeat, which has the same in it, is the same request.
-func serverKey(m *wire.Message, f wire.Flow) txn.Key {
+func (l *loop) serverKey(m *wire.Message, f wire.Flow) txn.Key {
 	branch := m.Via.Branch
 	switch {
 	case m.CallID == "":
@@ -93,7 +93,7 @@ func serverKey(m *wire.Message, f wire.Flow) txn.Key {
 	default:
 		branch += "|" + m.CallID
 	}
-	return txn.ServerKey(branch, m.Via.Host+":"+utoa(uint64(m.Via.Port))+"/"+f.Remote.Addr().String(), m.Method)
+	return txn.ServerKey(branch, m.Via.Host+":"+utoa(uint64(m.Via.Port))+"/"+l.source(f), m.Method)
 }
 
 // digest tells messages apart that have nothing else to be told apart by.
@@ -105,6 +105,15 @@ func digest(m *wire.Message) uint64 {
 	}
 	_, _ = h.Write(m.Body)
 	return h.Sum64()
+}
+
+// source is who sends on a flow, for what belongs together: a carrier's CANCEL may come from another of its addresses than its INVITE, a stranger's never
+// counts for somebody else's.
+func (l *loop) source(f wire.Flow) string {
+	if t := l.s.routing.Load().trunk(f.Remote.Addr()); t != nil {
+		return string(t.Name)
+	}
+	return f.Remote.Addr().Unmap().String()
 }
 
 // onNew is a request outside any dialog.
@@ -144,7 +153,7 @@ func ofDialog(method string) bool {
 
 // onInvite is a new call, a repeat of one, or a stranger.
 func (l *loop) onInvite(now time.Time, m *wire.Message, f wire.Flow, r *routing, trunk *Trunk) {
-	key := serverKey(m, f)
+	key := l.serverKey(m, f)
 	flow := replyFlow(m, f)
 	var isNew bool
 	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, true, f.Proto.Stream(), l.effects)
@@ -206,12 +215,12 @@ func (l *loop) stray() string { return token{loop: l.n}.text(l.rnd) }
 // onAck is an ACK: of a refusal, which ends its transaction, or of a 2xx, which belongs to a dialog.
 func (l *loop) onAck(now time.Time, m *wire.Message, f wire.Flow) {
 	var known bool
-	known, l.effects = l.txns.Acked(now, serverKey(m, f), l.effects)
+	known, l.effects = l.txns.Acked(now, l.serverKey(m, f), l.effects)
 	l.apply(now)
 	if known {
 		return
 	}
-	if s, part := l.dialog(m); s != nil {
+	if s, part := l.dialog(m); s != nil && s.comesFrom(part, f) {
 		s.acked(now, part, m)
 		l.touch(s)
 	}
@@ -219,7 +228,7 @@ func (l *loop) onAck(now time.Time, m *wire.Message, f wire.Flow) {
 
 // onCancel matches a CANCEL to its INVITE (RFC 3261 §9.2).
 func (l *loop) onCancel(now time.Time, m *wire.Message, f wire.Flow) {
-	key := serverKey(m, f)
+	key := l.serverKey(m, f)
 	flow := replyFlow(m, f)
 	var isNew bool
 	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, false, f.Proto.Stream(), l.effects)
@@ -230,20 +239,20 @@ func (l *loop) onCancel(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	invite := *m
 	invite.Method = "INVITE"
-	s, ok := l.invites[serverKey(&invite, f)]
+	s, ok := l.invites[l.serverKey(&invite, f)]
 	if !ok {
 		l.respond(now, key, 481, simpleReply(m, f.Remote, 481, "Call/Transaction Does Not Exist", l.stray()))
 		return
 	}
 	s.cancelCame(f)
 	l.respond(now, key, 200, simpleReply(m, f.Remote, 200, "OK", s.caller.leg.LocalTag))
-	s.cancelled(now, serverKey(&invite, f), m)
+	s.cancelled(now, l.serverKey(&invite, f), m)
 	l.touch(s)
 }
 
 // onInDialog is a request inside a dialog, or one that thinks so.
 func (l *loop) onInDialog(now time.Time, m *wire.Message, f wire.Flow) {
-	key := serverKey(m, f)
+	key := l.serverKey(m, f)
 	flow := replyFlow(m, f)
 	var isNew bool
 	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, m.Method == "INVITE", f.Proto.Stream(), l.effects)
@@ -256,6 +265,11 @@ func (l *loop) onInDialog(now time.Time, m *wire.Message, f wire.Flow) {
 	if s == nil {
 		l.s.count.stray.Add(1)
 		l.respond(now, key, 481, simpleReply(m, f.Remote, 481, "Call/Transaction Does Not Exist", ""))
+		return
+	}
+	if !s.comesFrom(part, f) {
+		l.spoofed(now, s, m, f)
+		l.respond(now, key, 403, simpleReply(m, f.Remote, 403, "Forbidden", ""))
 		return
 	}
 	s.inDialog(now, part, key, m, f)

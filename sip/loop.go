@@ -55,6 +55,8 @@ type loop struct {
 	missed map[policy.EndpointName]missed // and how endpoints missed their latest probe
 	due    time.Time                      // when the loop meant to wake, to notice its own stalls
 
+	widened map[policy.EndpointName]time.Time // when a connection for large requests is tried next
+
 	toldHeard int64     // the last time that the judge was told about
 	selfSaid  time.Time // when the calls were last told that we suspect ourselves
 }

@@ -13,15 +13,15 @@ import (
 
 // counters are written by the loops and readers and read by whoever asks.
 type counters struct {
-	calls, answered, rejected, cancelled                     atomic.Uint64
-	active, talking                                          atomic.Int64
-	requests, responses, garbage, malformed, stray, overflow atomic.Uint64
-	unknown, unknownInvites, icmp, panics, stalls, noPorts   atomic.Uint64
-	resent, repeats                                          atomic.Uint64
-	rescues, rescued, kept, lostTalking                      atomic.Uint64
-	rescuing                                                 atomic.Int64
-	announced, announcements, escaped, unplayable            atomic.Uint64
-	announcing, emergencyWaiting                             atomic.Int64
+	calls, answered, rejected, cancelled                            atomic.Uint64
+	active, talking                                                 atomic.Int64
+	requests, responses, garbage, malformed, stray, overflow        atomic.Uint64
+	unknown, unknownInvites, icmp, panics, stalls, noPorts, spoofed atomic.Uint64
+	resent, repeats                                                 atomic.Uint64
+	rescues, rescued, kept, lostTalking                             atomic.Uint64
+	rescuing                                                        atomic.Int64
+	announced, announcements, escaped, unplayable                   atomic.Uint64
+	announcing, emergencyWaiting                                    atomic.Int64
 }
 
 // Counters are numbers since the start, but for Active, Talking and Rescuing, which are now.
@@ -41,6 +41,7 @@ type Counters struct {
 	Overflow         uint64 `json:"overflow"`        // dropped because a loop was full
 	Unknown          uint64 `json:"unknown"`         // requests of hosts that are neither trunk nor endpoint
 	UnknownInvites   uint64 `json:"unknown_invites"` // INVITEs of such hosts
+	Spoofed          uint64 `json:"spoofed"`         // requests within calls from others than those in them
 	ICMP             uint64 `json:"icmp"`
 	Panics           uint64 `json:"panics"`
 	Stalls           uint64 `json:"stalls"`            // times we were late ourselves
@@ -70,7 +71,7 @@ func (s *Server) Counters() Counters {
 		Active: c.active.Load(), Talking: c.talking.Load(),
 		Requests: c.requests.Load(), Responses: c.responses.Load(), Garbage: c.garbage.Load(), Malformed: c.malformed.Load(),
 		Stray: c.stray.Load(), Overflow: c.overflow.Load(), Unknown: c.unknown.Load(), UnknownInvites: c.unknownInvites.Load(),
-		ICMP: c.icmp.Load(), Panics: c.panics.Load(), Stalls: c.stalls.Load(), NoPorts: c.noPorts.Load(),
+		ICMP: c.icmp.Load(), Panics: c.panics.Load(), Stalls: c.stalls.Load(), NoPorts: c.noPorts.Load(), Spoofed: c.spoofed.Load(),
 		Resent: c.resent.Load(), Repeats: c.repeats.Load(), Rescues: c.rescues.Load(), Rescued: c.rescued.Load(), Kept: c.kept.Load(), Rescuing: c.rescuing.Load(), LostTalking: c.lostTalking.Load(),
 		Announced: c.announced.Load(), Announcements: c.announcements.Load(), Announcing: c.announcing.Load(), Escaped: c.escaped.Load(),
 		Unplayable: c.unplayable.Load(), EmergencyWaiting: c.emergencyWaiting.Load(),

@@ -182,6 +182,7 @@ func (r *round) begin(now time.Time) {
 		r.tell(now, health.Probe{Endpoint: r.name, Outcome: health.Unreachable})
 		return
 	}
+	r.widen(now, ep, hops)
 	for _, h := range hops {
 		p := &probe{round: r, hop: h, sent: now}
 		p.begin(now, ep)
@@ -340,6 +341,13 @@ func (s *session) reportSilence(now time.Time) {
 		at := s.attempt(s.machine.Attempts[i].ID)
 		if !at.sent || at.final || at.stopped || at.rang || at.reported {
 			continue
+		}
+		if at.wide && !at.spoke { // our change of transport is no fault of the endpoint's
+			s.loop.s.stack.Doubt(at.flow)
+			at.forgo()
+			if at.narrow(now) {
+				continue
+			}
 		}
 		at.reported = true
 		at.firstWord(now, true)

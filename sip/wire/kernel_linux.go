@@ -149,7 +149,7 @@ func (u *udpSocket) collect(batch []Packet) []Packet {
 	now := time.Now()
 	for i := range u.n {
 		src := fromName(&u.in.names[i])
-		data, ok := u.s.take(src, u.bufs[i*maxMessage:][:u.in.hdrs[i].n])
+		data, ok := u.s.take(u.local, src, u.bufs[i*maxMessage:][:u.in.hdrs[i].n])
 		if ok {
 			batch = append(batch, Packet{Flow: Flow{Proto: UDP, Local: u.local, Remote: src}, Data: data, At: now})
 		}

@@ -9,9 +9,14 @@ import (
 )
 
 // take judges a datagram and copies one that is worth it: the buffer is used again, the copy is the receiver's.
-func (s *Stack) take(src netip.AddrPort, data []byte) ([]byte, bool) {
+func (s *Stack) take(local, src netip.AddrPort, data []byte) ([]byte, bool) {
 	if !s.cfg.Accept(src, UDP, data) {
 		s.count.notAccepted.Add(1)
+		return nil, false
+	}
+	if reply := stunReply(src, data); reply != nil {
+		s.count.keepAlives.Add(1)
+		s.Send([]Out{{Flow: Flow{Proto: UDP, Local: local, Remote: src}, Data: reply}})
 		return nil, false
 	}
 	rest := trimFront(view(data))
@@ -46,7 +51,7 @@ func (u *packetSocket) read() {
 			continue
 		}
 		remote := addrPort(from)
-		if data, ok := u.s.take(remote, buf[:n]); ok {
+		if data, ok := u.s.take(u.local, remote, buf[:n]); ok {
 			batch[0] = Packet{Flow: Flow{Proto: UDP, Local: u.local, Remote: remote}, Data: data, At: time.Now()}
 			u.s.count.received.Add(1)
 			u.s.sink.Packets(batch)
