@@ -49,6 +49,7 @@ race: ## the rooms' tests again with the race detector, which needs a C compiler
 
 soak: race ## what takes longer than ten minutes
 	$(call need,sipp,sip-tester)
+	go test -count=1 -timeout 30m -run '^(TestTalkingCallIsNeverDropped|TestPromisesHoldInEveryHistory)$$' ./call -rapid.checks=100000
 	go test -count=1 -tags soak -timeout 45m ./test/acceptance
 
 simulate: ## nights in memory: FOR=1h goes on that long, SEED=n replays one with the ladder of what failed
