@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ import (
 	"nines/console"
 	"nines/journal"
 	"nines/media"
+	"nines/notify"
 	"nines/sip"
 	"nines/sip/wire"
 )
@@ -67,6 +69,8 @@ type Node struct {
 	incidents incidents
 	certs     *certificates
 	since     time.Time
+	outside   *notify.Desk
+	outages   *outages
 
 	draining atomic.Bool
 
@@ -102,6 +106,9 @@ func Start(o Options) (*Node, error) {
 		return nil, err
 	}
 	f := n.file
+	n.book = journal.New(bookConfig(f, n.log))
+	n.openOutside()
+	n.tally.outages = n.outages
 	relay, err := media.Open(media.Config{Addresses: mediaAddresses(f), PortMin: f.Media.PortMin, PortMax: f.Media.PortMax, Network: mediaNetwork(o.Network), Random: mediaRandom(o.Seed)})
 	if err != nil {
 		return nil, err
@@ -116,7 +123,6 @@ func Start(o Options) (*Node, error) {
 	}
 	n.memory = &memory{path: filepath.Join(f.State, memoryName), sip: n.sip, log: n.log, asked: make(chan chan error)}
 	n.memory.restore()
-	n.book = journal.New(bookConfig(f, n.log))
 	n.openRecords()
 	if !o.NoConsole {
 		n.openConsole()
@@ -258,6 +264,9 @@ func (n *Node) Run(ctx context.Context) error {
 	wg.Go(func() { failed <- n.relay.Run(rooms) }) // ends with rooms
 	wg.Go(func() { n.memory.run(rooms) })          // ends with rooms
 	wg.Go(func() { n.certs.run(rooms) })           // ends with rooms
+	wg.Go(func() { n.outside.Run(rooms) })         // ends with rooms
+	wg.Go(func() { n.watchOutages(rooms) })        // ends with rooms
+	wg.Go(func() { n.inspect(rooms) })             // ends with rooms
 	if n.console != nil {
 		wg.Go(func() { n.console.Run(rooms) }) // ends with rooms
 	}
@@ -337,6 +346,8 @@ func (n *Node) Reload(context.Context) (console.ReloadResult, error) {
 	}
 	changed := changes(n.file, f)
 	n.accept(f, problems)
+	n.outside.Swap(receivers(f), heartbeats(f))
+	n.outages.configure(f)
 	n.keep()
 	n.desk.keepFor(f.CallBacks.Keep)
 	n.tally.records.configure(f)
@@ -391,6 +402,9 @@ func changes(old, now *configs.File) []string {
 		if was, ok := old.Trunk(t.Name); ok && fmt.Sprintf("%+v", was) != fmt.Sprintf("%+v", t) {
 			out = append(out, "trunk "+t.Name+" has changed")
 		}
+	}
+	if !reflect.DeepEqual(old.Notify, now.Notify) {
+		out = append(out, "notify has changed")
 	}
 	return out
 }

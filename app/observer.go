@@ -16,6 +16,7 @@ import (
 type tally struct {
 	notices *noticeBoard
 	records *recorder
+	outages *outages
 
 	mu        sync.Mutex
 	routes    map[policy.RouteName]*routeTally
@@ -222,10 +223,20 @@ func (t *tally) Heard(trunk policy.TrunkName) {
 }
 
 // Noticed implements sip.Observer.
-func (t *tally) Noticed(n health.Notice) { t.notices.add(n) }
+func (t *tally) Noticed(n health.Notice) {
+	t.notices.add(n)
+	if t.outages != nil {
+		t.outages.noticed(n)
+	}
+}
 
 // Recorded implements sip.Observer.
-func (t *tally) Recorded(r sip.Record) { t.records.tell(r) }
+func (t *tally) Recorded(r sip.Record) {
+	t.records.tell(r)
+	if t.outages != nil {
+		t.outages.recorded(&r)
+	}
+}
 
 // Announced implements sip.Observer.
 func (t *tally) Announced(route policy.RouteName, name policy.AnnouncementName, finished bool, heard time.Duration) {

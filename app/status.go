@@ -138,6 +138,7 @@ func (n *Node) endpoints(ctx context.Context, st *console.Status, f *configs.Fil
 			st.Notices = append(st.Notices, all[0].Self)
 		}
 	}
+	st.Notices = append(st.Notices, n.noticeWords()...)
 	st.Notices = append(st.Notices, n.memory.words()...)
 	st.Notices = append(st.Notices, n.tally.notices.words(time.Now())...)
 	for _, e := range f.Endpoints {

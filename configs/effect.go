@@ -16,7 +16,6 @@ var withoutEffect = []struct {
 	{"routes[*].otherwise", nil, "this version refuses a routine call that no endpoint takes"},
 	{"routes[*].shed", nil, "this version never sheds"},
 	{"announcements", nil, "this version plays nothing"},
-	{"notify", nil, "this version tells nobody"},
 }
 
 func is(word string) func(string) bool { return func(text string) bool { return text == word } }

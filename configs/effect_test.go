@@ -24,7 +24,6 @@ func TestAKeyThatDoesNothingYetIsSaid(t *testing.T) {
 		"nines.yaml:42: notice: routes[2].otherwise: does nothing yet; this version refuses a routine call that no endpoint takes",
 		"nines.yaml:43: notice: routes[2].shed: does nothing yet; this version never sheds",
 		"nines.yaml:44: notice: announcements: does nothing yet; this version plays nothing",
-		"nines.yaml:49: notice: notify: does nothing yet; this version tells nobody",
 	}
 	if diff := cmp.Diff(noticesOf(t, product(t)), want); diff != "" {
 		t.Errorf("the notices for the contract's file are (- got, + want):\n%s", diff)

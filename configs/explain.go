@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -264,6 +265,7 @@ func (f *File) explainTheRest(b *strings.Builder) {
 	f.explainLoss(b)
 	b.WriteString("One that an operator holds is asked last, and no emergency call leaves it out.\n")
 	f.explainRecord(b)
+	f.explainNotices(b)
 }
 
 // explainRecord says where what happened is written down, and what leaves the house, as far as it is not the usual.
@@ -271,6 +273,47 @@ func (f *File) explainRecord(b *strings.Builder) {
 	if f.HEP.To != "" {
 		fmt.Fprintf(b, "A copy of each SIP message of a call goes to %s, callers' numbers included.\n", f.HEP.To)
 	}
+}
+
+// explainNotices says who is told of an outage.
+func (f *File) explainNotices(b *strings.Builder) {
+	var told, rooms, beats []string
+	for _, n := range f.Notify {
+		to := n.Mail
+		if n.Webhook != "" {
+			to = hostOf(n.Webhook)
+		}
+		switch {
+		case n.Heartbeat != "":
+			beats = append(beats, fmt.Sprintf("%s every %s", hostOf(n.Heartbeat), words(n.Every)))
+		case len(n.Rooms) > 0:
+			rooms = append(rooms, fmt.Sprintf("%s for %s", to, list(n.Rooms)))
+		default:
+			what := ""
+			if n.Severity != UrgencyInfo {
+				what = string(n.Severity) + " and worse, "
+			}
+			told = append(told, fmt.Sprintf("%s (%severy %s)", to, what, words(n.Repeat)))
+		}
+	}
+	if len(told) > 0 {
+		fmt.Fprintf(b, "Notices go to %s until somebody acknowledges them.\n", list(told))
+	}
+	if len(rooms) > 0 {
+		fmt.Fprintf(b, "Emergency callers who give up are told, with their number, to %s.\n", list(rooms))
+	}
+	if len(beats) > 0 {
+		fmt.Fprintf(b, "A heartbeat goes to %s while calls are taken.\n", list(beats))
+	}
+}
+
+// hostOf names a link without what may be secret in it.
+func hostOf(link string) string {
+	u, err := url.Parse(link)
+	if err != nil {
+		return "?"
+	}
+	return u.Host
 }
 
 // explainLoss says when an endpoint is lost to a talking call (R20).

@@ -34,6 +34,7 @@ type File struct {
 	HEP            HEP
 	Console        Console
 	Notify         []Notification
+	Public         Public
 }
 
 // Transport is how SIP travels.
@@ -337,13 +338,43 @@ type Console struct {
 	TokensFile string
 }
 
+// Urgency says which notices a receiver wants at least.
+type Urgency string
+
+// The urgencies.
+const (
+	UrgencyInfo     Urgency = "info"
+	UrgencyWarning  Urgency = "warning"
+	UrgencyCritical Urgency = "critical"
+)
+
 // Notification is one way to tell somebody. Exactly one of Webhook, Mail and Heartbeat is set.
 type Notification struct {
-	Webhook   string
-	Mail      string
-	SMTP      string // only with Mail
-	Heartbeat string
-	Every     time.Duration // only with Heartbeat
+	Webhook    string
+	SecretFile string   // only with Webhook: what its messages are signed with, a secret a line
+	Headers    []Header // only with Webhook
+	Mail       string
+	SMTP       string // only with Mail
+	From       string // only with Mail; empty: nines at the domain of Mail
+	AuthFile   string // only with Mail: user and password, a line each
+	Heartbeat  string
+	Every      time.Duration // only with Heartbeat
+	CA         string        // PEM file of certificates that are trusted instead of the system's
+	Repeat     time.Duration // until somebody acknowledges
+	Severity   Urgency       // nothing below it
+	Rooms      []string      // endpoints whose abandoned calls are told here, and nothing else
+}
+
+// Header is one header of a webhook's request.
+type Header struct{ Name, Value string }
+
+// Public is what a notice to the public says of us, beside the numbers of the routes.
+type Public struct {
+	Name        string // as the public knows us; empty: File.Name
+	NameCY      string // in Welsh; empty: Name
+	Online      string // where things are reported online; empty: nowhere
+	OnlineCY    string // in Welsh; empty: Online
+	Alternative string // another number that people may call meanwhile; it is on a route
 }
 
 // Trunk finds a trunk by name.

@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +59,7 @@ func (l *linter) lint() {
 		l.notification(at("notify", i), n)
 	}
 	l.lacks("hep", "to", l.has("hep") && l.f.HEP.To == "", "copies of messages go nowhere", "write to: udp://host:9060, or take hep out")
+	l.alternative()
 }
 
 func at(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
@@ -346,6 +348,48 @@ func (l *linter) notification(path string, n Notification) {
 	case n.Mail == "" && n.SMTP != "":
 		l.wrong(path+".smtp", "only mail has a server", "take it out")
 	case n.Heartbeat == "" && l.has(path+".every"):
-		l.wrong(path+".every", "only a heartbeat has an interval", "take it out")
+		l.wrong(path+".every", "only a heartbeat has an interval", "take it out; how often a notice is repeated is repeat")
 	}
+	for _, only := range []struct {
+		key string
+		has bool
+		way string
+	}{
+		{"secret_file", n.Webhook != "", "a webhook is signed"},
+		{"headers", n.Webhook != "", "a webhook has headers"},
+		{"from", n.Mail != "", "a mail has a sender"},
+		{"auth_file", n.Mail != "", "a mail server asks who we are"},
+		{"repeat", n.Heartbeat == "", "a notice is repeated"},
+		{"severity", n.Heartbeat == "", "a notice has a severity"},
+		{"rooms", n.Heartbeat == "", "a notice is for rooms"},
+	} {
+		if ways == 1 && !only.has && l.has(path+"."+only.key) {
+			l.wrong(path+"."+only.key, "only "+only.way, "take it out")
+		}
+	}
+	l.known(path+".rooms", n.Rooms, "endpoint", l.endpoints)
+	for key, link := range map[string]string{"webhook": n.Webhook, "heartbeat": n.Heartbeat} {
+		if inTheClear(link) {
+			l.doubtful(path+"."+key, "what is said there can be read and changed on the way", "use https")
+		}
+	}
+}
+
+// inTheClear says that a link goes over a network without TLS.
+func inTheClear(link string) bool {
+	u, err := url.Parse(link)
+	if err != nil || u.Scheme != "http" {
+		return false
+	}
+	a, err := netip.ParseAddr(u.Hostname())
+	return (err != nil || !a.IsLoopback()) && u.Hostname() != "localhost"
+}
+
+// alternative checks that the public is sent to a number that is ours: one that was typed at night has been somebody else's before.
+func (l *linter) alternative() {
+	n := l.f.Public.Alternative
+	if n == "" || slices.ContainsFunc(l.f.Routes, func(t Route) bool { return slices.Contains(t.Numbers, n) }) {
+		return
+	}
+	l.wrong("public.alternative", n+" is on no route: nobody has tested that it reaches us", "put it on a route, or take it out")
 }

@@ -1037,6 +1037,33 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			},
 		},
 		{
+			name:  "a webhook with a sender and a mail with a secret",
+			spoil: []string{"routes:", "notify: [{ webhook: \"https://a.example\", from: a@b.example, auth_file: a }, { mail: a@b.example, smtp: \"smtp://b.example\", secret_file: s }]\nroutes:"},
+			want: []string{
+				"nines.yaml:9: notify[0].from: only a mail has a sender; take it out",
+				"nines.yaml:9: notify[0].auth_file: only a mail server asks who we are; take it out",
+				"nines.yaml:9: warning: notify[0].auth_file: no notice leaves here, because nobody can log in: file does not exist; put the file there",
+				"nines.yaml:9: notify[1].secret_file: only a webhook is signed; take it out",
+				"nines.yaml:9: warning: notify[1].secret_file: no notice leaves here, because it cannot be signed: file does not exist; put the file there",
+			},
+		},
+		{
+			name:  "notices for a room that does not exist, in the clear",
+			spoil: []string{"routes:", "notify: [{ webhook: \"http://a.example\", rooms: nort }, { webhook: \"http://127.0.0.1/\", headers: { \"a b\": c } }]\nroutes:"},
+			want: []string{
+				"nines.yaml:9: warning: notify[0].webhook: what is said there can be read and changed on the way; use https",
+				"nines.yaml:9: notify[0].rooms: no endpoint is called \"nort\"; did you mean \"north\"?",
+				"nines.yaml:9: notify[1].headers.a b: \"a b\" is no header; use one such as Authorization",
+			},
+		},
+		{
+			name:  "a number for the public that nobody has tested",
+			spoil: []string{"routes:", "public: { name: \"West Mercia Police\", alternative: \"01905 331101\" }\nroutes:"},
+			want: []string{
+				"nines.yaml:9: public.alternative: 01905331101 is on no route: nobody has tested that it reaches us; put it on a route, or take it out",
+			},
+		},
+		{
 			name:  "a notice of two kinds",
 			spoil: []string{"routes:", "notify: [{ webhook: \"https://a.example\", heartbeat: \"https://b.example\" }]\nroutes:"},
 			want: []string{
@@ -1061,7 +1088,7 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			name:  "an interval without heartbeat",
 			spoil: []string{"routes:", "notify: [{ webhook: \"https://a.example\", every: 60s }]\nroutes:"},
 			want: []string{
-				"nines.yaml:9: notify[0].every: only a heartbeat has an interval; take it out",
+				"nines.yaml:9: notify[0].every: only a heartbeat has an interval; take it out; how often a notice is repeated is repeat",
 			},
 		},
 		{

@@ -22,6 +22,9 @@ func (o *outside) check() {
 	for _, a := range o.f.Announcements {
 		o.announcement(a)
 	}
+	for i, n := range o.f.Notify {
+		o.notification(at("notify", i), n)
+	}
 	if o.has("console.tokens_file") && o.f.Console.TokensFile != "" {
 		if _, err := o.load(o.f.Console.TokensFile); err != nil {
 			o.doubtful("console.tokens_file", "nobody can act in the console: "+err.Error(), "put the file there")
@@ -86,6 +89,26 @@ func (o *outside) clientCA() {
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
 		o.doubtful("tls.client_ca", "partners' certificates are not checked: there is none in the file", "use certificates in PEM")
+	}
+}
+
+// notification looks at the secrets and certificates of a way to tell somebody. They are read again whenever something is told.
+func (o *outside) notification(path string, n Notification) {
+	for _, file := range []struct{ key, name, what string }{
+		{"secret_file", n.SecretFile, "no notice leaves here, because it cannot be signed"},
+		{"auth_file", n.AuthFile, "no notice leaves here, because nobody can log in"},
+		{"ca", n.CA, "no notice leaves here, because nobody's certificate is known"},
+	} {
+		if file.name == "" {
+			continue
+		}
+		text, err := o.load(file.name)
+		switch {
+		case err != nil:
+			o.doubtful(path+"."+file.key, file.what+": "+err.Error(), "put the file there")
+		case file.key == "ca" && !x509.NewCertPool().AppendCertsFromPEM(text):
+			o.doubtful(path+".ca", file.what+": there is none in the file", "use certificates in PEM")
+		}
 	}
 }
 

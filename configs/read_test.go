@@ -112,9 +112,9 @@ func TestTheContractsFileIsAccepted(t *testing.T) {
 		HEP:       HEP{ID: 2001},
 		Console:   Console{Listen: netip.MustParseAddrPort("127.0.0.1:8080"), TokensFile: "/etc/nines/tokens"},
 		Notify: []Notification{
-			{Webhook: "https://hooks.example/…", Every: time.Minute},
-			{Mail: "ops@force.example", SMTP: "smtp://mail.example:25", Every: time.Minute},
-			{Heartbeat: "https://watch.example/…", Every: time.Minute},
+			{Webhook: "https://hooks.example/…", Every: time.Minute, Repeat: 5 * time.Minute, Severity: UrgencyInfo},
+			{Mail: "ops@force.example", SMTP: "smtp://mail.example:25", Every: time.Minute, Repeat: 5 * time.Minute, Severity: UrgencyInfo},
+			{Heartbeat: "https://watch.example/…", Every: time.Minute, Repeat: 5 * time.Minute, Severity: UrgencyInfo},
 		},
 	}
 	if diff := cmp.Diff(got, want, compareNet, compareAddr, compareAddrPort); diff != "" {

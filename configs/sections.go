@@ -31,6 +31,7 @@ func (r *reader) root(v value, f *File) {
 		"hep":             func(v value) { r.hep(v, &f.HEP) },
 		"console":         func(v value) { r.console(v, &f.Console) },
 		"notify":          func(v value) { r.notify(v, f) },
+		"public":          func(v value) { r.public(v, &f.Public) },
 	})
 }
 
@@ -419,13 +420,21 @@ func (r *reader) addrPort(to *netip.AddrPort) func(value) {
 func (r *reader) notify(v value, f *File) {
 	items, _ := r.list(v)
 	for _, item := range items {
-		n := Notification{Every: time.Minute}
+		n := Notification{Every: time.Minute, Repeat: 5 * time.Minute, Severity: UrgencyInfo}
 		r.fields(item, map[string]func(value){
-			"webhook":   r.web(&n.Webhook),
-			"mail":      r.mail(&n.Mail),
-			"smtp":      r.link(&n.SMTP, "smtp://host:25 or smtps://host:465", "smtp", "smtps"),
-			"heartbeat": r.web(&n.Heartbeat),
-			"every":     r.length(&n.Every),
+			"webhook":     r.web(&n.Webhook),
+			"secret_file": r.path(&n.SecretFile),
+			"headers":     r.headers(&n.Headers),
+			"mail":        r.mail(&n.Mail),
+			"smtp":        r.link(&n.SMTP, "smtp://host:25 or smtps://host:465", "smtp", "smtps"),
+			"from":        r.mail(&n.From),
+			"auth_file":   r.path(&n.AuthFile),
+			"heartbeat":   r.web(&n.Heartbeat),
+			"every":       r.length(&n.Every),
+			"ca":          r.path(&n.CA),
+			"repeat":      r.length(&n.Repeat),
+			"severity":    oneOf(r, &n.Severity, UrgencyInfo, UrgencyWarning, UrgencyCritical),
+			"rooms":       r.names(&n.Rooms),
 		})
 		f.Notify = append(f.Notify, n)
 	}
@@ -444,5 +453,41 @@ func (r *reader) mail(to *string) func(value) {
 			return
 		}
 		*to = s
+	}
+}
+
+var headerForm = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
+
+func (r *reader) headers(to *[]Header) func(value) {
+	return func(v value) {
+		entries, _ := r.entries(v)
+		for _, e := range entries {
+			text, ok := r.text(e.value)
+			switch {
+			case !ok:
+			case !headerForm.MatchString(e.key):
+				r.wrong(e.path, fmt.Sprintf("%q is no header", e.key), "use one such as Authorization")
+			default:
+				*to = append(*to, Header{e.key, text})
+			}
+		}
+	}
+}
+
+func (r *reader) public(v value, p *Public) {
+	r.fields(v, map[string]func(value){
+		"name":        r.word(&p.Name),
+		"name_cy":     r.word(&p.NameCY),
+		"online":      r.web(&p.Online),
+		"online_cy":   r.web(&p.OnlineCY),
+		"alternative": r.oneNumber(&p.Alternative),
+	})
+}
+
+func (r *reader) oneNumber(to *string) func(value) {
+	return func(v value) {
+		if n, ok := r.number(v); ok {
+			*to = n
+		}
 	}
 }

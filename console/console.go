@@ -59,6 +59,15 @@ type Node interface {
 	CallReader
 	CallBackKeeper
 	JournalKeeper
+
+	// Notices lists what people outside are told.
+	Notices() NoticeList
+	// Acknowledge stops the reminders of one notice, or of all with an empty id.
+	Acknowledge(ctx context.Context, id, by string) (AcknowledgeResult, error)
+	// TryNotices has every receiver told a trial.
+	TryNotices(ctx context.Context, by string) error
+	// PublicNotice gives the text for the public by language.
+	PublicNotice() PublicNotice
 }
 
 // Console serves HTTP about one node.

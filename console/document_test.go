@@ -90,6 +90,11 @@ var visits = []struct {
 	{"POST", "/api/v1/incidents/20261123-140000-control-room/confirm", `{"by":"alice","why":"999 tried by hand"}`, 200},
 	{"GET", "/api/v1/ledger", "", 200},
 	{"GET", "/api/v1/ledger?format=csv", "", 200},
+	{"GET", "/api/v1/notices", "", 200},
+	{"POST", "/api/v1/notices/acknowledge", `{"id":"1123-1","by":"alice"}`, 200},
+	{"POST", "/api/v1/notices/acknowledge", `{"id":"0","by":"alice"}`, 400},
+	{"POST", "/api/v1/notices/trial", `{"by":"alice"}`, 200},
+	{"GET", "/api/v1/notices/public", "", 200},
 	{"GET", "/api/v1/openapi.json", "", 200},
 }
 

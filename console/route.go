@@ -98,7 +98,7 @@ func routes() []route {
 		statusRoutes,
 		holdRoutes,
 		callRoutes,
-		callBackRoutes, journalRoutes,
+		callBackRoutes, journalRoutes, noticeRoutes,
 		liveRoutes,
 		documentRoutes,
 	)

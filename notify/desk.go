@@ -72,7 +72,7 @@ const (
 	settle      = 15 * time.Second // between two updates of a thread whose kind is the same
 	firstRetry  = 2 * time.Second
 	mostRetry   = 2 * time.Minute
-	forgotten   = 24 * time.Hour // a thread that is settled is not kept longer for receivers that never answer
+	forgotten   = 24 * time.Hour // a thread that nobody waits for is kept no longer: not for receivers that never answer, nor because it is still so
 )
 
 // Open reads what was not acknowledged before a restart. What cannot be read is moved aside and is no reason not to start: the error says what became
@@ -112,6 +112,7 @@ func (d *Desk) told(n Notice, over bool) {
 
 // file puts a notice into its thread.
 func (d *Desk) file(now time.Time, n Notice, over bool) (*thread, What) {
+	d.threads = slices.DeleteFunc(d.threads, func(t *thread) bool { return t.settled(now, d.receivers) })
 	k := n.Code.Kind()
 	i := slices.IndexFunc(d.threads, func(t *thread) bool { return n.Key != "" && t.Key == n.Key && !t.Over })
 	if i < 0 {
@@ -196,11 +197,14 @@ func (t *thread) worth() int {
 
 // settled says that nothing more is to be told of a thread.
 func (t *thread) settled(now time.Time, receivers []Receiver) bool {
-	if t.Waits() || !t.Over {
+	if t.Waits() {
 		return false
 	}
-	if now.Sub(t.Updated) > forgotten {
-		return true
+	if now.Sub(t.Updated) > forgotten && now.Sub(t.AckedAt) > forgotten {
+		return true // what is still so then is told anew: somebody else is on duty
+	}
+	if !t.Over {
+		return false
 	}
 	heardBy := 0
 	for i := range receivers {

@@ -77,6 +77,10 @@ type MediaCount struct {
 	Jitter  time.Duration `json:"jitter_ns,omitempty"` // the greatest of its streams
 }
 
+// StrangerCalls is the What of a NoticeGiven about an INVITE for an emergency number from nobody we know; it comes once a minute at most, and not
+// from a loop.
+const StrangerCalls = "stranger calls"
+
 // The outcomes of an attempt.
 const (
 	outcomeAnswered  = "answered"

@@ -375,6 +375,10 @@ func (s *Server) strangerCalls(src netip.AddrPort, p wire.Peeked) {
 	if m.Found && s.strangerSaid.CompareAndSwap(last, now) {
 		s.log.Warn().Stringer("from", src).Str("called", m.Number).
 			Msg("an unknown source calls an emergency number: a carrier's new address? Add it to the trunk's from, or set unknown_sources: answer_emergency")
+		s.cfg.Observer.Recorded(Record{
+			Kind: NoticeGiven, At: time.Unix(now, 0), What: StrangerCalls, Called: m.Number,
+			Why: src.Addr().Unmap().String() + " calls an emergency number and is on no trunk: a carrier's new address?",
+		})
 	}
 }
 
