@@ -32,8 +32,9 @@ endef
 build: ## the static, stripped binary
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/nines ./cmd/nines
 
-test: ## vet and every test; installs SIPp when it is missing
+test: ## vet and every test; installs SIPp and promtool when they are missing
 	$(call need,sipp,sip-tester)
+	$(call need,promtool,prometheus)
 	$(call want,kamailio,kamailio)
 	$(call want,baresip,baresip-core)
 	$(call want,sipsak,sipsak)

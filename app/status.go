@@ -9,6 +9,7 @@ import (
 	"nines/configs"
 	"nines/console"
 	"nines/health"
+	"nines/notify"
 	"nines/policy"
 	"nines/sip/wire"
 )
@@ -216,9 +217,14 @@ func (n *Node) scrape(s console.Scrape) {
 	s.Status(st)
 	c := n.sip.Counters()
 	s.Set(console.LoopPanics, float64(c.Panics))
+	n.scrapeNotices(s)
+	n.mu.Lock()
+	f := n.file
+	n.mu.Unlock()
 	t := n.tally
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.known(f)
 	for name, r := range t.routes {
 		class := className(r.class)
 		s.Set(console.CallsTotal, float64(r.answered), string(name), class, "answered")
@@ -236,6 +242,46 @@ func (n *Node) scrape(s console.Scrape) {
 	}
 	for class, h := range t.gaps {
 		s.Histogram(console.RescueGap, *h, className(class))
+	}
+}
+
+// known makes counters for what the file names, so that the first of anything is a step from 0: Prometheus sees no increase in what has just appeared. The
+// lock is held.
+func (t *tally) known(f *configs.File) {
+	for i := range f.Routes {
+		name := policy.RouteName(f.Routes[i].Name)
+		if _, ok := t.routes[name]; !ok {
+			t.route(name).class = class(f.Routes[i].Class)
+		}
+	}
+	for _, e := range f.Endpoints {
+		k := attemptKey{policy.EndpointName(e.Name), "answered"}
+		t.attempts[k] += 0
+	}
+}
+
+func (n *Node) scrapeNotices(s console.Scrape) {
+	waiting := map[notify.Severity]float64{notify.Warning: 0, notify.Critical: 0}
+	for _, t := range n.outside.Threads() {
+		if t.Waits() {
+			waiting[t.Severity]++
+		}
+	}
+	for severity, count := range waiting {
+		s.Set(console.NoticesWaiting, count, string(severity))
+	}
+	for _, r := range n.outside.Receivers() {
+		s.Set(console.NoticesTotal, float64(r.Sent), r.Name, "sent")
+		s.Set(console.NoticesTotal, float64(r.Failed), r.Name, "failed")
+		failing := 0.0
+		if r.Error != "" {
+			failing = 1
+		}
+		s.Set(console.ReceiverFailing, failing, r.Name)
+	}
+	beats := n.outside.Beats()
+	for _, outcome := range []string{"sent", "failed", "silent"} {
+		s.Set(console.Heartbeats, float64(beats[outcome]), outcome)
 	}
 }
 

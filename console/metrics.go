@@ -24,6 +24,7 @@ var (
 	routeLabel    = Label{"route", "a name from the configuration"}
 	trunkLabel    = Label{"trunk", "a name from the configuration"}
 	classLabel    = Label{"class", "emergency, routine, test"}
+	receiverLabel = Label{"receiver", "webhook or mail and its host or address"}
 )
 
 // The metrics. A counter begins at 0 with the process.
@@ -49,6 +50,7 @@ var (
 	VerdictSince   = gauge("nines_endpoint_verdict_timestamp_seconds", "Since when the verdict holds, in Unix time.", endpointLabel)
 	Held           = gauge("nines_endpoint_held", "1 while an operator holds the endpoint.", endpointLabel)
 	EndpointCalls  = gauge("nines_endpoint_calls", "Calls at this endpoint, asked and talking.", endpointLabel)
+	Partner        = gauge("nines_endpoint_partner", "1 for another force's endpoint, 0 for an own one.", endpointLabel)
 	EndpointLimit  = gauge("nines_endpoint_calls_limit", "Calls the endpoint can take at once, 0 for no limit.", endpointLabel)
 	Probes         = counter("nines_health_probes_total", "OPTIONS probes sent to endpoints, by outcome.", endpointLabel, Label{"outcome", "ok, refused, silent, unreachable"})
 	ProbeRTT       = gauge("nines_health_probe_rtt_seconds", "Round trip of the last probe that was answered.", endpointLabel)
@@ -70,6 +72,11 @@ var (
 	Redials       = counter("nines_redials_after_announcement_total", "Emergency calls within ten minutes of an announcement to the same number.")
 	HEPSent       = counter("nines_hep_sent_total", "Copies of SIP messages that were sent to the capture server.")
 	HEPLost       = counter("nines_hep_lost_total", "Copies for which there was no room, or no way to the capture server.")
+
+	NoticesWaiting  = gauge("nines_notices_waiting", "Notices that wait for somebody to acknowledge them.", Label{"severity", "warning, critical"})
+	NoticesTotal    = counter("nines_notices_total", "Messages to receivers of notices, by what became of each try.", receiverLabel, Label{"outcome", "sent, failed"})
+	ReceiverFailing = gauge("nines_notice_receiver_failing", "1 while a receiver takes no notices.", receiverLabel)
+	Heartbeats      = counter("nines_heartbeats_total", "Heartbeats to the dead-man's switch. silent: none was sent, because no calls are taken.", Label{"outcome", "sent, failed, silent"})
 
 	Streams      = gauge("nines_rtp_streams", "Media streams that are relayed now.")
 	RTPPackets   = counter("nines_rtp_packets_total", "Media packets that were relayed.")
@@ -218,6 +225,7 @@ func (s Scrape) endpoint(e EndpointStatus) {
 	}
 	s.Set(VerdictSince, unix(e.Since), e.Name)
 	s.Set(Held, one(e.Held), e.Name)
+	s.Set(Partner, one(e.Partner), e.Name)
 	s.Set(EndpointCalls, float64(e.Calls), e.Name)
 	s.Set(EndpointLimit, float64(e.Limit), e.Name)
 	s.Set(ProbeRTT, e.RTTMillis/1000, e.Name)
