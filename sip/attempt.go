@@ -21,6 +21,7 @@ type attempt struct {
 	party
 	s        *session
 	id       call.AttemptID
+	tried    hop   // where it is, or was last
 	hops     []hop // what is left to try
 	plain    bool  // by TCP, where the endpoint's URI asks for TLS
 	narrowed bool  // by UDP, because that TCP brought nothing
@@ -511,7 +512,7 @@ func (at *attempt) failed(now time.Time, why failure) {
 	defer at.s.loop.touch(at.s)
 	cause := call.Timeout
 	if why == broken {
-		if at.narrow(now) {
+		if at.narrow(now) || at.another(now, "lost its connection") {
 			return
 		}
 		cause = call.Transport
@@ -534,6 +535,11 @@ func (at *attempt) icmp(now time.Time) {
 		return // it has spoken: an ICMP error can't be about a dead port
 	}
 	defer at.s.loop.touch(at.s)
+	if len(at.hops) > 0 && !at.stopped {
+		at.forgo()
+		at.another(now, "met a closed port (ICMP)")
+		return
+	}
 	at.firstWord(now, true)
 	at.shows(now, health.CallSilent, 0, "met a closed port (ICMP)")
 	at.reported = true
@@ -543,7 +549,7 @@ func (at *attempt) icmp(now time.Time) {
 // outlives implements outliver: where the endpoint rang, its answer may still come by a new connection (RFC 3261 §18.2.2); until then it counts as
 // silent (R6). One that has not rung is as good as refused; but it may have our INVITE, and if it rings after all it is told that nobody waits.
 func (at *attempt) outlives(now time.Time) bool {
-	if at.final || at.wide && !at.spoke && !at.stopped {
+	if at.final || (at.wide || len(at.hops) > 0) && !at.spoke && !at.stopped {
 		return false
 	}
 	at.dead = true

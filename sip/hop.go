@@ -94,7 +94,7 @@ func (at *attempt) try(now time.Time, cause call.Cause) {
 	l := at.s.loop
 	for len(at.hops) > 0 {
 		h := at.hops[0]
-		at.hops, at.plain = at.hops[1:], h.plain
+		at.hops, at.plain, at.tried = at.hops[1:], h.plain, h
 		if h.plain {
 			at.s.log.Warn().Str("endpoint", string(at.ep.Name)).Stringer("to", h.addr).Msg("no TLS to the endpoint: this emergency call asks it by TCP")
 		}
@@ -112,6 +112,23 @@ func (at *attempt) try(now time.Time, cause call.Cause) {
 	at.fail(now, cause, 0)
 }
 
+// another goes on to the endpoint's next address when one is dead: it is the same attempt and the same turn. It is false where there is none.
+func (at *attempt) another(now time.Time, why string) bool {
+	if at.spoke || at.stopped || at.final || len(at.hops) == 0 {
+		return false
+	}
+	at.dead = false
+	dead, name := at.tried.String(), at.ep.Name
+	first := at.s.loop.s.loops[0]
+	first.post(func(now time.Time) {
+		first.judge.AddressFailed(now, name, dead, why)
+		first.publish(now)
+	})
+	at.s.log.Info().Str("endpoint", string(name)).Str("address", dead).Str("why", why).Msg("asking its next address")
+	at.try(now, call.Transport)
+	return true
+}
+
 // connected is the end of a dial.
 func (at *attempt) connected(now time.Time, f wire.Flow, err error) {
 	defer at.s.loop.touch(at.s)
@@ -121,7 +138,9 @@ func (at *attempt) connected(now time.Time, f wire.Flow, err error) {
 		at.release()
 	case err != nil:
 		at.s.log.Info().Str("endpoint", string(at.ep.Name)).AnErr("error", err).Msg("no connection")
-		at.try(now, call.Transport)
+		if !at.another(now, "found no connection") {
+			at.fail(now, call.Transport, 0)
+		}
 	default:
 		at.send(now, f)
 	}
