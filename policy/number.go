@@ -63,7 +63,13 @@ func urn(s string) string {
 	if i := strings.IndexAny(s, ";?#"); i >= 0 {
 		s = s[:i]
 	}
-	return strings.ToLower(s)
+	b := []byte(s)
+	for i, c := range b { // ASCII only (RFC 8141 §3.1): a byte that is no UTF-8 stays what it is
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 // telephone drops visual separators (RFC 3966 §5.1.1) where the name is a telephone number; any other name stays as it is.

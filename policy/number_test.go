@@ -40,7 +40,7 @@ func TestNumberReadsEveryFormOfACalledNumber(t *testing.T) {
 }
 
 func FuzzNumber(f *testing.F) {
-	for _, s := range []string{"sip:999@h", "tel:+44-1905;x", "urn:service:sos", "sip:%2", "sip:;@", "sip:999:p@h;x?y", "<>", ":", "%", "sip:+"} {
+	for _, s := range []string{"sip:999@h", "tel:+44-1905;x", "urn:service:sos", "sip:%2", "sip:;@", "sip:999:p@h;x?y", "<>", ":", "%", "sip:+", "urn:\xae"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {

@@ -40,11 +40,16 @@ func other(t *testing.T, name, pkg string) string {
 // running starts a program; kill ends it, and the test's end does.
 func running(t *testing.T, path string, args ...string) (log *logBook, kill func()) {
 	t.Helper()
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	return runningCommand(t, cmd)
+}
+
+func runningCommand(t *testing.T, cmd *exec.Cmd) (log *logBook, kill func()) {
+	t.Helper()
 	log = newLogBook("")
 	log.want = nil
-	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // some have children
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -56,7 +61,7 @@ func running(t *testing.T, path string, args ...string) (log *logBook, kill func
 	t.Cleanup(func() {
 		kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(path), log.tail(40))
+			t.Logf("%s said:\n%s", filepath.Base(cmd.Path), log.tail(40))
 		}
 	})
 	return log, kill
