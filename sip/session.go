@@ -470,7 +470,9 @@ func (s *session) early(now time.Time, at *attempt) {
 	s.provisional(now, 183, "Session Progress", s.frozen)
 }
 
-// provisional sends a 18x, reliably where the caller demands it, or can do it and SDP is in it (RFC 3262 §3).
+// provisional sends a 18x, reliably where the caller demands it, or can do it and SDP is in it (RFC 3262 §3). To an INVITE without offer the first reliable
+// response must bring one (RFC 3261 §13.2.1), and only the winner's may go up (R44): until then even who demands it hears of ringing unreliably, which at
+// worst is ignored.
 func (s *session) provisional(now time.Time, code int, reason string, with *frozen) {
 	m, lg := s.invite, s.caller.leg
 	b := appendReply(make([]byte, 0, 1024), m, s.src.Remote, code, reason, lg.LocalTag)
@@ -478,7 +480,7 @@ func (s *session) provisional(now time.Time, code int, reason string, with *froz
 	b = wire.AppendHeader(b, "Contact", lg.Contact)
 	b = wire.AppendHeader(b, "Allow", allow)
 	reply := leg.Reply{Method: "INVITE", CSeq: m.CSeq, Code: code}
-	if m.HasToken("Require", "100rel") || (with != nil && m.HasToken("Supported", "100rel")) {
+	if with != nil && m.HasToken("Supported", "100rel") || m.HasToken("Require", "100rel") && !s.lateOffer {
 		reply.RSeq = lg.NextRSeq(s.loop.rnd.Uint32())
 		b = wire.AppendHeader(b, "Require", "100rel")
 		b = wire.AppendHeader(b, "RSeq", utoa(uint64(reply.RSeq)))
