@@ -47,6 +47,7 @@ type Options struct {
 	Loops     int
 	Seed      uint64
 	NoConsole bool
+	NoBook    bool // nothing that happens is recorded: what the record costs is measured against this
 }
 
 // Network is where SIP's and media's sockets come from; nil means the kernel.
@@ -159,6 +160,9 @@ func sipNetwork(n Network) wire.Network {
 // routing is what a file has sip do, with what stands in other files.
 func (n *Node) routing(f *configs.File) sip.Routing {
 	r := routing(f)
+	if n.opt.NoBook {
+		r.Messages = sip.TraceNone
+	}
 	r.TLS = n.certs.load(f.TLS)
 	return r
 }

@@ -26,11 +26,15 @@ func (n *Node) openRecords() {
 	n.desk.restore(time.Now())
 	n.tally.records.book, n.tally.records.desk = n.book, n.desk
 	n.tally.records.configure(n.file)
+	n.tally.records.off = n.opt.NoBook
 }
 
 // openBook lets the book, the call-back list and the recorder run. They outlive the rooms, which tell to their last moment: what it returns closes them,
 // who tells before who writes down.
 func (n *Node) openBook(rooms context.Context) (closeBook func()) {
+	if n.opt.NoBook {
+		return func() {}
+	}
 	runs := []func(context.Context){n.tally.records.run, n.tally.records.copies.Run, n.desk.run, n.book.Run}
 	var stops []func()
 	for _, run := range runs {
@@ -54,6 +58,9 @@ func (n *Node) openBook(rooms context.Context) (closeBook func()) {
 // acted puts an operator's act into the book. The error says why it is not on the disk: then it waits for that, and whoever acted is told. A book that is
 // known to be in trouble is not waited for.
 func (n *Node) acted(ctx context.Context, e journal.Entry) error {
+	if n.opt.NoBook {
+		return nil
+	}
 	if trouble := n.book.Health().Error; trouble != "" {
 		n.book.Append(e)
 		return errors.New(trouble)

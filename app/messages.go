@@ -20,6 +20,7 @@ const (
 	callMessages   = 500             // of one call
 	callText       = 512 << 10       // bytes of one call's messages
 	entryText      = 48 << 10        // bytes of an entry's messages: then it is made at once
+	usualText      = 12 << 10        // bytes of a set-up
 )
 
 // messageData is the Data of a CallSignalingMessage: some messages of one call, in order.
@@ -69,7 +70,7 @@ func (h *heldMessages) add(r *sip.Record) bool {
 		return false
 	}
 	if h.n == 0 {
-		h.text, h.since = append(h.text[:0], `{"messages":[`...), r.At
+		h.text, h.since = append(make([]byte, 0, usualText), `{"messages":[`...), r.At
 	} else {
 		h.text = append(h.text, ',')
 	}
@@ -83,7 +84,7 @@ func (h *heldMessages) add(r *sip.Record) bool {
 
 // take makes an entry's Data of what waits.
 func (h *heldMessages) take() (data json.RawMessage, n int) {
-	data, n = append(json.RawMessage(nil), append(h.text, "]}"...)...), h.n
+	data, n = append(h.text, "]}"...), h.n
 	h.text, h.n = nil, 0
 	return data, n
 }
@@ -114,12 +115,21 @@ func appendMessage(b []byte, r *sip.Record) []byte {
 	return append(b, `"}`...)
 }
 
+// escaped are the bytes that may not stand in a JSON string as they are.
+var escaped = func() (e [256]bool) {
+	for c := range ' ' {
+		e[c] = true
+	}
+	e['"'], e['\\'] = true, true
+	return e
+}()
+
 // appendQuoted writes text inside a JSON string (RFC 8259 §7).
 func appendQuoted(b, text []byte) []byte {
 	const hex = "0123456789abcdef"
 	from := 0
 	for i, c := range text {
-		if c >= ' ' && c != '"' && c != '\\' {
+		if !escaped[c] {
 			continue
 		}
 		b = append(b, text[from:i]...)

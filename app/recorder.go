@@ -27,6 +27,7 @@ type keeper interface {
 // recorder carries what the loops tell to the book, to the list of calls and to the call-back list. A loop only puts a copy into a queue: it never
 // waits, and when the queue is full the record is lost and counted. The recorder's goroutine does the rest.
 type recorder struct {
+	off  bool // nothing is recorded
 	book keeper
 	desk *callBackDesk
 	wake chan struct{}
@@ -59,6 +60,9 @@ func newRecorder(book keeper) *recorder {
 
 // tell takes a record. It is called from the loops.
 func (r *recorder) tell(rec sip.Record) {
+	if r.off {
+		return
+	}
 	r.mu.Lock()
 	first := len(r.told) == 0
 	switch {

@@ -1071,6 +1071,20 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			},
 		},
 		{
+			name:  "copies of messages without a place to go",
+			spoil: []string{"routes:", "hep: { id: 7 }\nroutes:"},
+			want: []string{
+				"nines.yaml:9: hep: copies of messages go nowhere; write to: udp://host:9060, or take hep out",
+			},
+		},
+		{
+			name:  "messages of nobody in particular",
+			spoil: []string{"routes:", "journal: { messages: some }\nroutes:"},
+			want: []string{
+				`nines.yaml:9: journal.messages: "some" is not possible here; use none, emergency or all`,
+			},
+		},
+		{
 			name:  "a mail without server",
 			spoil: []string{"routes:", "notify: [{ mail: ops@force.example }]\nroutes:"},
 			want: []string{

@@ -39,8 +39,6 @@ var now = time.Date(2026, 11, 23, 14, 2, 15, 0, time.UTC)
 
 // node is a fake running node.
 type node struct {
-	console.CallReader
-	console.CallBackKeeper
 	console.JournalKeeper
 	reload  func() (console.ReloadResult, error)
 	hold    func(console.HoldRequest) (console.HoldResult, error)
@@ -49,15 +47,6 @@ type node struct {
 }
 
 func (node) Ready() error { return nil }
-
-// The live view asks for these, whoever looks.
-func (node) Calls(context.Context, console.CallQuery, console.Mask) (console.CallList, error) {
-	return console.CallList{}, nil
-}
-
-func (node) CallBackList(context.Context, bool, console.Mask) (console.CallBackList, error) {
-	return console.CallBackList{}, nil
-}
 
 func (n node) Reload(context.Context) (console.ReloadResult, error) { return n.reload() }
 

@@ -6,6 +6,7 @@
 //
 //	go run ./test/bench -nines bin/nines
 //	go run ./test/bench -nines "" -parts cost -for 20s       Kamailio + rtpengine alone
+//	go run ./test/bench -nines bin/nines -journal -rate 200 -for 2m -parts cost,delay     what the book costs
 package main
 
 import (
@@ -59,6 +60,7 @@ func run(ctx context.Context) error {
 	var children int
 	flag.StringVar(&nines, "nines", "", "the nines binary; empty: leave nines out")
 	kamailio := flag.Bool("kamailio", true, "measure Kamailio + rtpengine")
+	book := flag.Bool("journal", false, "measure nines without a book, with it, and with the text of messages in it, instead of Kamailio + rtpengine")
 	flag.StringVar(&parts, "parts", "cost,delay,ceiling,memory,packets", "what to measure")
 	flag.IntVar(&b.rate, "rate", 300, "calls a second for cost and delay")
 	flag.DurationVar(&b.duration, "for", 20*time.Second, "length of a measured run")
@@ -86,7 +88,7 @@ func run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	b.dir = dir
-	if *kamailio {
+	if *kamailio && !*book {
 		b.systems = append(b.systems, newKamailio(children))
 	}
 	if nines != "" {
@@ -94,7 +96,7 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.systems = append(b.systems, newNines(path))
+		b.systems = append(b.systems, ninesOf(path, *book)...)
 	}
 	if len(b.systems) == 0 {
 		return errors.New("nothing to measure: give -nines or -kamailio")

@@ -83,7 +83,7 @@ func (p packetCost) perPacket() float64 {
 
 // print writes the table: a line a figure, a column a system, and the ratio when there are two.
 func (r *report) print(w io.Writer) {
-	fmt.Fprintf(w, "\nOne core for the system, one for the generators; UDP on loopback; media anchored; %d rounds in turn, the best of each.\n\n", r.b.rounds)
+	fmt.Fprintf(w, "\nOne core for the system, one for the generators; UDP on loopback; media anchored; %d rounds in turn, the best of each; at the end of a line the ratio to the first.\n\n", r.b.rounds)
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	defer t.Flush()
 	row := func(name string, cell func(*system) (string, float64)) {
@@ -94,8 +94,10 @@ func (r *report) print(w io.Writer) {
 			values = append(values, value)
 			fmt.Fprint(t, "\t"+text)
 		}
-		if len(values) == 2 && values[0] > 0 && values[1] > 0 {
-			fmt.Fprintf(t, "\t%.2f", values[1]/values[0])
+		for _, v := range values[1:] {
+			if values[0] > 0 && v > 0 {
+				fmt.Fprintf(t, "\t%.2f", v/values[0])
+			}
 		}
 		fmt.Fprintln(t)
 	}

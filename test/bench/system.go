@@ -72,15 +72,23 @@ func newKamailio(children int) *system {
 	}
 }
 
-func newNines(binary string) *system {
+// ninesOf is nines as it is, or nines without a book, with one, and with messages in it.
+func ninesOf(binary string, book bool) []*system {
+	if !book {
+		return []*system{newNines("nines", binary, "emergency")}
+	}
+	return []*system{newNines("without a book", binary, "none", "--no-book"), newNines("with it", binary, "none"), newNines("and messages", binary, "emergency")}
+}
+
+func newNines(name, binary, messages string, args ...string) *system {
 	return &system{
-		name: "nines", address: proxyAddress,
+		name: name, address: proxyAddress,
 		commands: func(dir string) ([]command, error) {
-			config, err := fill(dir, "nines.yaml", ninesConfig)
+			config, err := fill(dir, "nines.yaml", ninesConfig, "@MESSAGES@", messages)
 			if err != nil {
 				return nil, err
 			}
-			return []command{{"nines", []string{binary, "run", "--log-level", "error", "--config", config}, proxyAddress}}, nil
+			return []command{{"nines", append([]string{binary, "run", "--log-level", "error", "--config", config}, args...), proxyAddress}}, nil
 		},
 	}
 }
