@@ -296,8 +296,16 @@ type Journal struct {
 	Path         string
 	Keep         time.Duration
 	KeepMessages time.Duration
+	KeepSize     int64 // bytes; 0: no limit
 	Messages     Messages
 	SignKey      string
+	Also         []Also
+}
+
+// Also is a second place where entries go: one of the two.
+type Also struct {
+	File string // lines of JSON
+	I3   string // the address of an i3 Logging Service
 }
 
 // Messages says of which calls the full SIP text is kept.

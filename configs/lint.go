@@ -58,6 +58,9 @@ func (l *linter) lint() {
 	for i, n := range l.f.Notify {
 		l.notification(at("notify", i), n)
 	}
+	for i, a := range l.f.Journal.Also {
+		l.also(at("journal.also", i), a)
+	}
 	l.lacks("hep", "to", l.has("hep") && l.f.HEP.To == "", "copies of messages go nowhere", "write to: udp://host:9060, or take hep out")
 	l.alternative()
 }
@@ -328,6 +331,12 @@ func (l *linter) healthTimes() {
 func (l *linter) announcement(a Announcement) {
 	path := "announcements." + a.Name
 	l.lacks(path, "files", len(a.Files) == 0 && !isBuiltIn(a.Name), "this announcement has no files", "write files: [text.wav]; built in are "+list(builtIn))
+}
+
+func (l *linter) also(path string, a Also) {
+	if !l.saidAbout(path) && (a.File == "") == (a.I3 == "") {
+		l.wrong(path, "each place has one of file and i3", "write one list item for each")
+	}
 }
 
 func (l *linter) notification(path string, n Notification) {

@@ -1064,6 +1064,27 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			},
 		},
 		{
+			name:  "a second place for the book that is two",
+			spoil: []string{"routes:", "journal: { also: [{ file: a.jsonl, i3: \"https://b.example\" }] }\nroutes:"},
+			want: []string{
+				"nines.yaml:9: journal.also[0]: each place has one of file and i3; write one list item for each",
+			},
+		},
+		{
+			name:  "a size without a unit",
+			spoil: []string{"routes:", "journal: { keep_size: 20 }\nroutes:"},
+			want: []string{
+				"nines.yaml:9: journal.keep_size: \"20\" is no size for the book; write a number with its unit: 100MB at least, 20GB, 1TB",
+			},
+		},
+		{
+			name:  "a size that holds no day",
+			spoil: []string{"routes:", "journal: { keep_size: 1MB }\nroutes:"},
+			want: []string{
+				"nines.yaml:9: journal.keep_size: \"1MB\" is no size for the book; write a number with its unit: 100MB at least, 20GB, 1TB",
+			},
+		},
+		{
 			name:  "a notice of two kinds",
 			spoil: []string{"routes:", "notify: [{ webhook: \"https://a.example\", heartbeat: \"https://b.example\" }]\nroutes:"},
 			want: []string{

@@ -113,4 +113,9 @@ func (f *File) settle() {
 			*p = filepath.Join(f.State, *p)
 		}
 	}
+	for i := range f.Journal.Also {
+		if a := &f.Journal.Also[i]; a.File != "" && !filepath.IsAbs(a.File) {
+			a.File = filepath.Join(f.State, a.File)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -242,13 +243,16 @@ func TestNumbersAreComparableHoweverTheyAreWritten(t *testing.T) {
 }
 
 func TestRelativePathsStartAtTheFilesFolder(t *testing.T) {
-	text := base + "state: ../state\nrun: run\njournal: { path: book.db, sign_key: /etc/key }\nannouncements: { ours: { files: [a.wav] } }\n"
+	text := base + "state: ../state\nrun: run\njournal: { path: book.db, sign_key: /etc/key, keep_size: 20GB, also: [{ file: book.jsonl }, { i3: \"https://logger.example\" }] }\nannouncements: { ours: { files: [a.wav] } }\n"
 	f := parsed(t, text, InFolder("/etc/nines"))
 	for _, p := range []struct{ what, got, want string }{
 		{"state", f.State, "/etc/state"},
 		{"run", f.Run, "/etc/nines/run"},
 		{"the journal, which is relative to state,", f.Journal.Path, "/etc/state/book.db"},
 		{"an absolute path", f.Journal.SignKey, "/etc/key"},
+		{"the book's second place", f.Journal.Also[0].File, "/etc/state/book.jsonl"},
+		{"the book's third place", f.Journal.Also[1].I3, "https://logger.example"},
+		{"the book's size", strconv.FormatInt(f.Journal.KeepSize, 10), "20000000000"},
 		{"an announcement", f.Announcements[0].Files[0], "/etc/nines/a.wav"},
 	} {
 		if p.got != p.want {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -377,8 +378,46 @@ func (r *reader) journal(v value, j *Journal) {
 		"keep_messages": r.length(&j.KeepMessages),
 		"messages":      oneOf(r, &j.Messages, NoMessages, EmergencyMessages, AllMessages),
 		"sign_key":      r.word(&j.SignKey),
+		"keep_size":     r.size(&j.KeepSize),
+		"also":          func(v value) { r.also(v, j) },
 	})
 }
+
+func (r *reader) also(v value, j *Journal) {
+	items, _ := r.list(v)
+	for _, item := range items {
+		var a Also
+		r.fields(item, map[string]func(value){
+			"file": r.word(&a.File),
+			"i3":   r.web(&a.I3),
+		})
+		j.Also = append(j.Also, a)
+	}
+}
+
+var sizes = map[string]int64{"MB": 1e6, "GB": 1e9, "TB": 1e12}
+
+// size reads a number of bytes.
+func (r *reader) size(to *int64) func(value) {
+	return func(v value) {
+		s, ok := r.text(v)
+		if !ok {
+			return
+		}
+		for unit, bytes := range sizes {
+			if digits, is := strings.CutSuffix(s, unit); is {
+				n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
+				if err == nil && n > 0 && n*bytes >= minKeepSize && n <= most {
+					*to = n * bytes
+					return
+				}
+			}
+		}
+		r.wrong(v.path, fmt.Sprintf("%q is no size for the book", s), "write a number with its unit: 100MB at least, 20GB, 1TB")
+	}
+}
+
+const minKeepSize = 100e6
 
 func (r *reader) callBacks(v value, c *CallBacks) {
 	r.fields(v, map[string]func(value){

@@ -22,6 +22,8 @@ type Config struct {
 	Keep         time.Duration // entries older than that are forgotten; 0: never
 	KeepMessages time.Duration // the text of messages older than that is forgotten; 0: as Keep
 	MaxBytes     int64         // when the book takes more of the disk the oldest entries are forgotten; 0: no limit
+	Node         string        // this node's name, for other places
+	Also         []Sink        // other places where entries go
 	Log          zerolog.Logger
 
 	// What a test replaces. Zero values mean the usual.
@@ -39,6 +41,7 @@ const (
 	retryMost  = 10 * time.Second
 	slowWrite  = 2 * time.Second // a disk that takes longer is worth a word
 	closeWait  = 5 * time.Second // how long an end waits for the disk
+	otherWait  = time.Second     // and for other places
 	headEvery  = 24 * time.Hour
 	tidyEvery  = time.Minute
 	tidyUrgent = 20 * time.Millisecond // while there is more to tidy
@@ -69,6 +72,7 @@ type Book struct {
 	lost   int // since the last gap was written
 	closed bool
 	feeds  map[*Feed]bool
+	others []*also
 
 	state state // what Health tells
 
@@ -110,6 +114,9 @@ func New(cfg Config) *Book {
 		cfg: cfg, log: cfg.Log, some: make(chan struct{}, 1), now: make(chan struct{}, 1), feeds: map[*Feed]bool{}, works: make(chan work),
 	}
 	b.state.path = cfg.Path
+	for _, s := range cfg.Also {
+		b.others = append(b.others, b.newAlso(s))
+	}
 	return b
 }
 
@@ -187,6 +194,12 @@ func poke(c chan struct{}) {
 
 // Run writes until ctx ends, then writes what waits and closes the file. A disk that hangs keeps it no longer than some seconds.
 func (b *Book) Run(ctx context.Context) {
+	passing, enough := context.WithCancel(context.WithoutCancel(ctx))
+	defer enough()
+	var others sync.WaitGroup
+	for _, a := range b.others {
+		others.Go(func() { a.run(passing) }) // ends when its feed is closed, or with passing
+	}
 	done := make(chan struct{})
 	go func() { // ends with ctx, or when a disk that hangs lets go
 		defer close(done)
@@ -201,6 +214,8 @@ func (b *Book) Run(ctx context.Context) {
 		b.log.Error().Int("entries", b.Health().Waiting).Msg("the book's disk does not answer: ending without what waits")
 	}
 	b.shut()
+	time.AfterFunc(otherWait, enough)
+	others.Wait()
 }
 
 // shut takes no more entries and lets go who waits.
@@ -641,6 +656,7 @@ type Health struct {
 	Since    time.Time     `json:"since,omitzero"`     // of Error
 	Aside    string        `json:"aside,omitempty"`    // where a damaged book was moved to in this run
 	Unsigned bool          `json:"unsigned,omitempty"` // there is no key to sign with
+	Also     []SinkHealth  `json:"also,omitempty"`     // other places where entries go
 }
 
 // Health says how the book is. It never waits for the disk.
@@ -664,5 +680,8 @@ func (b *Book) Health() Health {
 		h.Lag = time.Since(b.queue[0].entry.At)
 	}
 	b.mu.Unlock()
+	for _, a := range b.others {
+		h.Also = append(h.Also, a.health())
+	}
 	return h
 }
