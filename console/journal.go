@@ -37,14 +37,20 @@ type JournalKeeper interface {
 	Ledger(ctx context.Context, since, until time.Time) (LedgerList, error)
 }
 
-// What a reader of the API needs of the book, so that it need not know the room.
-type (
-	JournalQuery   = journal.Query     // which entries are wanted
-	JournalEntry   = journal.Entry     // one line of the book
-	JournalType    = journal.Type      // its kind
-	JournalVerdict = journal.Verdict   // whether the book holds together
-	JournalHead    = journal.Signature // where its chain stood
-)
+// JournalQuery says which entries of the book are wanted. It and the next have names here so that a command need not know the room.
+type JournalQuery = journal.Query
+
+// JournalEntry is one line of the book.
+type JournalEntry = journal.Entry
+
+// JournalType is the kind of an entry.
+type JournalType = journal.Type
+
+// JournalVerdict says whether a book holds together.
+type JournalVerdict = journal.Verdict
+
+// JournalHead says where a book's chain stood.
+type JournalHead = journal.Signature
 
 // KnownHeads reads heads that somebody kept, as SEQ:HASH.
 func KnownHeads(said []string) ([]JournalHead, error) { return knownHeads(said) }
@@ -94,10 +100,17 @@ const (
 )
 
 var journalParams = []param{
-	{"call", "our name for a call, or a Call-ID"}, {"number", "of caller or called, in any spelling"}, {"endpoint", "that is spoken of"},
-	{"type", "one or several, with commas: CallEndLogEvent,NinesOperatorAct"}, {"since", "made then or later, as in RFC 3339"}, {"until", "made before"},
-	{"after", "entries with greater numbers"}, {"before", "entries with smaller numbers"}, {"newest", "yes: the newest first"},
-	{"limit", "as many; 1000 when left out, 0 for all with format=jsonl"}, {"format", "jsonl: a line of JSON for each entry"},
+	{"call", "our name for a call, or a Call-ID"},
+	{"number", "of caller or called, in any spelling"},
+	{"endpoint", "that is spoken of"},
+	{"type", "one or several, with commas: CallEndLogEvent,NinesOperatorAct"},
+	{"since", "made then or later, as in RFC 3339"},
+	{"until", "made before"},
+	{"after", "entries with greater numbers"},
+	{"before", "entries with smaller numbers"},
+	{"newest", "yes: the newest first"},
+	{"limit", "as many; 1000 when left out, 0 for all with format=jsonl"},
+	{"format", "jsonl: a line of JSON for each entry"},
 }
 
 var journalRoutes = []route{
