@@ -32,7 +32,7 @@ endef
 build: ## the static, stripped binary
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/nines ./cmd/nines
 
-test: ## vet and every test; installs SIPp and promtool when they are missing
+test: ## vet and every test; installs SIPp and promtool when they are missing, and what is nice to have
 	$(call need,sipp,sip-tester)
 	$(call need,promtool,prometheus)
 	$(call want,kamailio,kamailio)
@@ -40,10 +40,12 @@ test: ## vet and every test; installs SIPp and promtool when they are missing
 	$(call want,sipsak,sipsak)
 	$(call want,svmap,sipvicious)
 	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1 || test/asterisk/unpack bin/asterisk || echo "Asterisk could not be fetched: its test skips"
+	$(call want,chromium,chromium)
 	go vet ./...
 	go vet -tags soak ./...
-	go test -timeout 9m $$(go list ./... | grep -v /test/acceptance)
+	go test -timeout 9m $$(go list ./... | grep -v -e /test/acceptance -e /test/browser)
 	go test -timeout 5m ./test/acceptance # alone: it looks at the clock
+	go test -timeout 4m ./test/browser # alone: it looks at the clock too, and at axe-core where npm can fetch it
 
 race: ## the rooms' tests again with the race detector, which needs a C compiler; nights are played for 30 s
 	$(call need,gcc,gcc libc6-dev)
@@ -53,6 +55,7 @@ soak: race ## what takes longer than ten minutes
 	$(call need,sipp,sip-tester)
 	go test -count=1 -timeout 30m -run '^(TestTalkingCallIsNeverDropped|TestPromisesHoldInEveryHistory)$$' ./call -rapid.checks=100000
 	go test -count=1 -tags soak -timeout 45m ./test/acceptance
+	go test -count=1 -tags soak -timeout 30m -run Shift ./test/browser # eight hours of a page's updates
 
 simulate: ## nights in memory: FOR=1h goes on that long, SEED=n replays one with the ladder of what failed
 	go test -count=1 -v -timeout 0 -run 'TestNight$$' ./internal/town/night -for=$(FOR) -seed=$(SEED)

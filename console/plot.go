@@ -149,7 +149,7 @@ func plotGaps(rescues []Rescue) plot {
 		p.Ticks = append(p.Ticks, tick{round(plotLeft + step*float64(len(rescues))), last.At.Format(time.TimeOnly), true})
 	}
 	slices.Sort(gaps)
-	p.Words = fmt.Sprintf("The latest %d rescues: median %.0f ms, longest %.0f ms.", len(gaps), gaps[len(gaps)/2], gaps[len(gaps)-1])
+	p.Words = fmt.Sprintf("The latest %d rescues: median %.0f ms, longest %.0f ms.", len(gaps), gaps[(len(gaps)-1)/2], gaps[len(gaps)-1])
 	return p
 }
 

@@ -1,0 +1,11 @@
+//go:build !soak
+
+package browser
+
+import "time"
+
+// A change run sends the page some minutes of updates; the soak sends eight hours.
+const (
+	updates  = 2000
+	longWait = time.Minute
+)
