@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULN   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+CYCLONEDX := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 FUZZTIME ?= 1m
 FOR      ?= 1h
 SEED     ?=
@@ -27,7 +29,7 @@ define want
 	  echo "$(2) could not be installed: the tests that need it skip"; }
 endef
 
-.PHONY: build test race soak simulate bench fuzz lint demo announcements image clean
+.PHONY: build test race soak simulate bench fuzz vuln sbom lint demo announcements image clean
 
 build: ## the static, stripped binary
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/nines ./cmd/nines
@@ -75,6 +77,14 @@ fuzz: ## every fuzz target of every package, FUZZTIME each
 	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; \
 	  done; \
 	done
+
+vuln: ## known faults in what we are built from; skipped where the database cannot be reached
+	@if curl -fsS -m 15 -o /dev/null https://vuln.go.dev/index/db.json 2>/dev/null; then go run $(GOVULN) ./...; \
+	else echo "skipped: the database vuln.go.dev cannot be reached from here"; fi
+
+sbom: build ## what the binary is made of, as CycloneDX: dist/nines.cdx.json
+	@mkdir -p dist
+	go run $(CYCLONEDX) bin -json -output dist/nines.cdx.json bin/nines
 
 lint: ## golangci-lint with the linters of .golangci.yml
 	go run $(GOLANGCI) run ./...
