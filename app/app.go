@@ -72,6 +72,8 @@ type Node struct {
 	since     time.Time
 	outside   *notify.Desk
 	outages   *outages
+	treats    *treats
+	voices    *voices
 
 	draining atomic.Bool
 
@@ -115,8 +117,12 @@ func Start(o Options) (*Node, error) {
 		return nil, err
 	}
 	n.relay = relay
+	n.voices = newVoices(n.log, n.tally.records.say)
+	n.voices.want(f)
+	n.voices.ready()
 	n.sip, err = sip.New(sip.Config{
 		Listen: listeners(f), Advertise: f.Advertise, Sides: sides(f), Network: sipNetwork(o.Network), Loops: o.Loops, Media: relay, Observer: n.tally, Names: nameStore{filepath.Join(f.State, namesName)}, Log: o.Log, Seed: o.Seed,
+		Tapes: n.voices.tapes,
 	}, n.routing(f))
 	if err != nil {
 		relay.Close()
@@ -124,6 +130,8 @@ func Start(o Options) (*Node, error) {
 	}
 	n.memory = &memory{path: filepath.Join(f.State, memoryName), sip: n.sip, log: n.log, asked: make(chan chan error)}
 	n.memory.restore()
+	n.treats = newTreats(filepath.Join(f.State, treatsName), n.sip, n.log)
+	n.treats.restore()
 	n.openRecords()
 	if !o.NoConsole {
 		n.openConsole()
@@ -267,6 +275,8 @@ func (n *Node) Run(ctx context.Context) error {
 	wg.Go(func() { failed <- n.sip.Run(rooms) })   // ends with rooms
 	wg.Go(func() { failed <- n.relay.Run(rooms) }) // ends with rooms
 	wg.Go(func() { n.memory.run(rooms) })          // ends with rooms
+	wg.Go(func() { n.treats.run(rooms) })          // ends with rooms
+	wg.Go(func() { n.voices.run(rooms) })          // ends with rooms
 	wg.Go(func() { n.certs.run(rooms) })           // ends with rooms
 	wg.Go(func() { n.outside.Run(rooms) })         // ends with rooms
 	wg.Go(func() { n.watchOutages(rooms) })        // ends with rooms
@@ -343,6 +353,8 @@ func (n *Node) Reload(context.Context) (console.ReloadResult, error) {
 		return console.ReloadResult{Problems: n.problems}, nil
 	}
 	restart := f.RestartOnly(n.file)
+	n.voices.want(f)
+	n.voices.again()
 	if err := n.sip.Swap(n.routing(f)); err != nil {
 		n.accepted, n.problems = false, []string{err.Error()}
 		n.tally.records.say(journal.Entry{Type: journal.PolicyChange, What: "refused", Count: 1, Why: err.Error()})

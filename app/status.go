@@ -55,6 +55,7 @@ func (n *Node) Status() console.Status {
 	}
 	n.endpoints(ctx, &st, f)
 	n.tallied(&st, f)
+	n.routine(&st, f)
 	st.Calls.Placed, st.Calls.Answered, st.Calls.Refused, st.Calls.Cleared = c.Calls, c.Answered, c.Rejected, c.Cancelled
 	st.Calls.Total, st.Calls.Talking = int(c.Active), int(c.Talking)
 	n.tally.rescues(&st.Rescues)

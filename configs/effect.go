@@ -13,9 +13,6 @@ var withoutEffect = []struct {
 	what string
 }{
 	{"media.fast_path", is("require"), "this version relays media in userspace only"},
-	{"routes[*].otherwise", nil, "this version refuses a routine call that no endpoint takes"},
-	{"routes[*].shed", nil, "this version never sheds"},
-	{"announcements", nil, "this version plays nothing"},
 }
 
 func is(word string) func(string) bool { return func(text string) bool { return text == word } }

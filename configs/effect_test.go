@@ -2,8 +2,6 @@ package configs
 
 import (
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 func noticesOf(t *testing.T, text string) []string {
@@ -20,13 +18,8 @@ func noticesOf(t *testing.T, text string) []string {
 }
 
 func TestAKeyThatDoesNothingYetIsSaid(t *testing.T) {
-	want := []string{
-		"nines.yaml:42: notice: routes[2].otherwise: does nothing yet; this version refuses a routine call that no endpoint takes",
-		"nines.yaml:43: notice: routes[2].shed: does nothing yet; this version never sheds",
-		"nines.yaml:44: notice: announcements: does nothing yet; this version plays nothing",
-	}
-	if diff := cmp.Diff(noticesOf(t, product(t)), want); diff != "" {
-		t.Errorf("the notices for the contract's file are (- got, + want):\n%s", diff)
+	if got := noticesOf(t, product(t)); got != nil {
+		t.Errorf("the contract's file has keys that do nothing: %q", got)
 	}
 }
 

@@ -194,10 +194,18 @@ func (f *File) aidTrunks(t *Route) []string {
 func (f *File) explainEnd(b *strings.Builder, t *Route) {
 	back := "500 goes back"
 	if t.Class != Emergency {
-		b.WriteString("  Busy, declined or a wrong number (486, 600, 603, 404, 484) ends the asking and goes back. A full endpoint is not asked.")
+		b.WriteString("  Busy, declined or a wrong number (486, 600, 603, 404, 484) ends the asking and goes back")
+		if len(t.Otherwise) > 0 {
+			b.WriteString(", unless one of these endpoints is down, held or full")
+		}
+		b.WriteString(". A full endpoint is not asked.")
 		f.explainReserve(b, t)
 		b.WriteString("\n")
 		back = "480 or 500 goes back"
+	}
+	if len(t.Otherwise) > 0 {
+		f.explainOtherwise(b, t)
+		return
 	}
 	if ends := f.ends(t); ends != "" {
 		fmt.Fprintf(b, "  %s when all refused, when nobody has even said 100 for 4 s, or when nothing rings after %s.\n", back, ends)
@@ -224,6 +232,77 @@ func (f *File) ends(t *Route) string {
 		return times[0]
 	}
 	return list(ends)
+}
+
+// explainOtherwise says what follows when nobody takes a routine call (R24).
+func (f *File) explainOtherwise(b *strings.Builder, t *Route) {
+	b.WriteString("  When nobody takes the call:\n")
+	for i, s := range t.Otherwise {
+		fmt.Fprintf(b, "    %c. %s\n", 'a'+i, f.explainFollowing(t, i, s))
+	}
+	if last := t.Otherwise[len(t.Otherwise)-1]; last.Reject == 0 {
+		b.WriteString("    Then a caller who was answered gets a BYE, any other 480.\n")
+	}
+	if t.Relay == RelayPerson {
+		b.WriteString("  Who comes by the text relay (18001) is not announced to: that call goes on as an emergency.\n")
+	} else {
+		fmt.Fprintf(b, "  Who comes by the text relay (18001) hears %s instead.\n", t.Relay)
+	}
+	if s := t.Shed; s != nil {
+		when := fmt.Sprintf("%s", plural(s.When, "emergency call")+" or more wait for an answer")
+		until := fmt.Sprintf("%d or fewer wait", s.Until)
+		if s.WhenSlots >= 0 {
+			when += fmt.Sprintf(" or partners have %d free slots or fewer", s.WhenSlots)
+			until += fmt.Sprintf(" and partners have %d", s.UntilSlots)
+		}
+		fmt.Fprintf(b, "  Nobody is asked, and %s is heard at once, from when %s until %s for %s.\n", s.Announce, when, until, words(s.For))
+	}
+}
+
+func (f *File) explainFollowing(t *Route, i int, s Step) string {
+	text := ""
+	if s.Announce != "" {
+		a := f.Announcement(s.Announce)
+		how := "after a 200 of ours"
+		if a.Answer == Early {
+			how = "as early media"
+		}
+		text = fmt.Sprintf("hears %s %s, %s", s.Announce, how, times(a.Times))
+		if s.Wait > 0 {
+			text = fmt.Sprintf("hears %s %s all the while", s.Announce, how)
+		}
+		if s.Escape != nil {
+			text += fmt.Sprintf("; %s makes an emergency of it on %s", s.Escape.Digit, s.Escape.To)
+		}
+	}
+	switch {
+	case s.Wait > 0:
+		line := fmt.Sprintf("it waits up to %s for a person, oldest first", words(s.Wait))
+		if s.Cap > 0 {
+			line += fmt.Sprintf(", %d at most", s.Cap)
+		}
+		if text == "" {
+			return line + ", and hears that it rings"
+		}
+		return line + ", and " + text
+	case s.Announce != "":
+		return "it " + text
+	case len(s.Divert) > 0:
+		line := "these are asked, in this order: " + list(s.Divert)
+		if s.Cap > 0 {
+			line += fmt.Sprintf(", for %s at once", plural(s.Cap, "call"))
+		}
+		return line
+	default:
+		return fmt.Sprintf("it is refused with %d and told when to try again", s.Reject)
+	}
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return plural(n, "time")
 }
 
 func (f *File) explainReserve(b *strings.Builder, t *Route) {

@@ -55,6 +55,10 @@ type Node interface {
 	// Release ends an endpoint's hold, or lets it off its way back.
 	Release(ctx context.Context, endpoint, by string) (ReleaseResult, error)
 	Holds(ctx context.Context) (HoldList, error)
+	// Treat has the calls of a routine route treated as emergencies. The error is a [Mistake], [ErrNotFound], or a fault of ours.
+	Treat(ctx context.Context, req TreatRequest) (TreatResult, error)
+	Untreat(ctx context.Context, route, by string) (UntreatResult, error)
+	Treats(ctx context.Context) (TreatList, error)
 
 	CallReader
 	CallBackKeeper

@@ -28,6 +28,9 @@ type node struct {
 	hold    func(HoldRequest) (HoldResult, error)
 	release func(endpoint, by string) (ReleaseResult, error)
 	holds   func() (HoldList, error)
+	treat   func(TreatRequest) (TreatResult, error)
+	untreat func(route, by string) (UntreatResult, error)
+	treats  func() (TreatList, error)
 }
 
 func (n node) Status() Status { return n.status() }
@@ -42,6 +45,14 @@ func (n node) Release(_ context.Context, endpoint, by string) (ReleaseResult, er
 }
 
 func (n node) Holds(context.Context) (HoldList, error) { return n.holds() }
+
+func (n node) Treat(_ context.Context, req TreatRequest) (TreatResult, error) { return n.treat(req) }
+
+func (n node) Untreat(_ context.Context, route, by string) (UntreatResult, error) {
+	return n.untreat(route, by)
+}
+
+func (n node) Treats(context.Context) (TreatList, error) { return n.treats() }
 
 func example() node {
 	return node{

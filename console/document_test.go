@@ -60,6 +60,10 @@ var visits = []struct {
 	{"POST", "/api/v1/holds", `{"endpoint":"control-room","for":"2h","why":"power work","by":"alice"}`, 200},
 	{"POST", "/api/v1/holds", `{"endpoint":5}`, 400},
 	{"DELETE", "/api/v1/holds/control-room?by=alice", "", 200},
+	{"GET", "/api/v1/treats", "", 200},
+	{"POST", "/api/v1/treats", `{"route":"101","for":"1h","why":"999 is down","by":"alice"}`, 200},
+	{"POST", "/api/v1/treats", `{"route":101}`, 400},
+	{"DELETE", "/api/v1/treats/101?by=alice", "", 200},
 	{"GET", "/api/v1/calls?number=%2B441905000001&since=2026-11-23T14:00:00Z&limit=5", "", 200},
 	{"GET", "/api/v1/calls?limit=0", "", 400},
 	{"GET", "/api/v1/calls?since=yesterday", "", 400},
@@ -161,6 +165,10 @@ func lively() node {
 	n.release = func(endpoint, _ string) (ReleaseResult, error) {
 		return ReleaseResult{Endpoint: endpoint, Hold: &hold, Explanation: "up"}, nil
 	}
+	order := TreatStatus{Route: "101", By: "alice", Why: "999 is down", From: exampleNow(), Until: exampleNow().Add(time.Hour), LeftSeconds: 3600}
+	n.treat = func(TreatRequest) (TreatResult, error) { return TreatResult{Treat: order, Replaced: &order}, nil }
+	n.untreat = func(string, string) (UntreatResult, error) { return UntreatResult{Treat: order}, nil }
+	n.treats = func() (TreatList, error) { return TreatList{Treats: []TreatStatus{order}}, nil }
 	n.holds = func() (HoldList, error) { return HoldList{Holds: []HoldStatus{hold}}, nil }
 	return n
 }

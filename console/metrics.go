@@ -86,6 +86,17 @@ var (
 	PortsUsed    = gauge("nines_ports_used", "Media ports that are bound to calls.")
 	PortsFree    = gauge("nines_ports_free", "Media ports that are left.")
 	FastPathUsed = gauge("nines_fast_path", "1 when packets are relayed in the kernel, 0 in userspace.")
+
+	Announcing       = gauge("nines_announcing", "Callers who hear an announcement now.")
+	Announcements    = counter("nines_announcements_total", "Announcements that were heard, by how they ended.", Label{"route", "a name from the configuration"}, Label{"announcement", "a name from the configuration, or one that is built in"}, Label{"end", "finished, left"})
+	AnnouncedSeconds = counter("nines_announcement_seconds_total", "How long callers have heard announcements, altogether.", Label{"route", "a name from the configuration"}, Label{"announcement", "a name from the configuration, or one that is built in"})
+	Unplayables      = counter("nines_announcements_unplayable_total", "Callers to whom nothing could be played: SRTP, no codec of ours, no ports.")
+	Escapes          = counter("nines_escapes_total", "Routine callers who went to a person and became emergencies, by a key or the text relay.")
+	EmergencyWaiting = gauge("nines_emergency_waiting", "Emergency calls without an answer now.")
+	Shed             = gauge("nines_shed", "1 while load protection has a route's callers hear the announcement at once.", Label{"route", "a name from the configuration"})
+	Sheds            = counter("nines_shed_total", "Times that load protection has switched a route.", Label{"route", "a name from the configuration"})
+	Treated          = gauge("nines_treated_as_emergency", "1 while an operator has a routine route treated as emergency.", Label{"route", "a name from the configuration"})
+	LineWaiting      = gauge("nines_line_waiting", "Callers who stand in a route's line for a person.", Label{"route", "a name from the configuration"})
 )
 
 // all lists the metrics in the order of their documentation. It is filled by the constructors above.
@@ -194,6 +205,7 @@ func (s Scrape) Status(st Status) {
 	for _, e := range st.Endpoints {
 		s.endpoint(e)
 	}
+	s.routine(&st)
 	s.Set(SIPMessages, float64(st.SIP.Received), "in")
 	s.Set(SIPMessages, float64(st.SIP.Sent), "out")
 	s.Set(SIPConnections, float64(st.SIP.Connections))

@@ -97,6 +97,7 @@ func routes() []route {
 	return slices.Concat(
 		statusRoutes,
 		holdRoutes,
+		treatRoutes,
 		callRoutes,
 		callBackRoutes, journalRoutes, noticeRoutes,
 		liveRoutes,

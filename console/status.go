@@ -20,6 +20,7 @@ type Status struct {
 	Routes         []RouteStatus    `json:"routes"`
 	Calls          CallStatus       `json:"calls"`
 	Rescues        RescueStatus     `json:"rescues"`
+	Routine        RoutineStatus    `json:"routine"`
 	Ports          PortStatus       `json:"ports"`
 	SIP            SIPStatus        `json:"sip"`
 	Media          MediaStatus      `json:"media"`

@@ -51,6 +51,7 @@ func (s *Status) WriteText(w io.Writer, now time.Time) error {
 		fmt.Fprintf(t, "  rescues\t%s\n", s.Rescues.words())
 		fmt.Fprintf(t, "  callers\t%s\n", s.CallBacks.words())
 		fmt.Fprintf(t, "  book\t%s\n", s.Book.Words)
+		s.Routine.writeText(t, now)
 		fmt.Fprintf(t, "  ports\t%d used, %d free (%s)\n", s.Ports.Used, s.Ports.Free, s.Ports.Range)
 		fmt.Fprintf(t, "  sip\t%d in, %d out, %d sent again, %d came again%s\n", s.SIP.Received, s.SIP.Sent, s.SIP.Retransmissions, s.SIP.Repeats, dropped(s.SIP.Dropped))
 		fmt.Fprintf(t, "  media\t%d streams, %d packets, %d lost on the way to us%s\n", s.Media.Streams, s.Media.Packets, s.Media.Lost, dropped(s.Media.Dropped))

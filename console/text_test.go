@@ -27,6 +27,10 @@ west-mercia  takes calls  (nines v0.1.0, up 3h, media in userspace)
   rescues  6 begun, 1 now; 3 rescued, 1 kept by their endpoint, 1 LOST WHILE TALKING; gap 812 ms the last, 640 median, 2310 p99
   callers  2 MUST BE RUNG BACK: nines callbacks; 1 rang an emergency number within ten minutes of an announcement
   book     1234 entries written to nines.db (3 MB)
+  routine  12 hear an announcement now, 340 have since the start, 7 went to a person, 1 could not be played to
+           101: 3 wait for a person
+           101 HEARS THE ANNOUNCEMENT AT ONCE since 2026-11-23 13:57:15 (5m): 6 emergency calls wait for an answer (limit 5)
+           101 IS TREATED AS EMERGENCY until 2026-11-23 15:02:15 (60m), by alice: 999 is down
   ports    20 used, 9980 free (20000-29999)
   sip      9000 in, 9100 out, 3 sent again, 0 came again, 9 dropped (garbage 7, unknown source 2)
   media    8 streams, 1000000 packets, 2 lost on the way to us, none dropped

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -59,6 +60,21 @@ func (n node) Release(_ context.Context, endpoint, by string) (console.ReleaseRe
 }
 
 func (n node) Holds(context.Context) (console.HoldList, error) { return n.holds, nil }
+
+func (node) Treat(_ context.Context, req console.TreatRequest) (console.TreatResult, error) {
+	if req.Route != "101" {
+		return console.TreatResult{}, fmt.Errorf("%w: no routine route has the name or number %q", console.ErrNotFound, req.Route)
+	}
+	return console.TreatResult{Treat: console.TreatStatus{Route: req.Route, By: req.By, Why: req.Why, LeftSeconds: 3600}}, nil
+}
+
+func (node) Untreat(_ context.Context, route, by string) (console.UntreatResult, error) {
+	return console.UntreatResult{Treat: console.TreatStatus{Route: route, By: "alice", Why: "999 is down"}}, nil
+}
+
+func (node) Treats(context.Context) (console.TreatList, error) {
+	return console.TreatList{Treats: []console.TreatStatus{{Route: "101", By: "alice", Why: "999 is down", LeftSeconds: 60}}}, nil
+}
 
 func (node) Status() console.Status {
 	return console.Status{
@@ -382,6 +398,38 @@ func TestHelpAndCompletionWork(t *testing.T) {
 	for _, args := range [][]string{nil, {"help"}, {"--help"}, {"completion", "bash"}, {"run", "--help"}} {
 		if got := (program{}).try(t, args...); got.code != exitDone || got.out == "" || got.errors != "" {
 			t.Errorf("nines %v: exit %d, errors %q, %d bytes", args, got.code, got.errors, len(got.out))
+		}
+	}
+}
+
+func TestTreatSaysWhatItNeeds(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want string
+	}{
+		{"treat 101 as emergency", "treat needs --for and --why and --by"},
+		{"treat 101 as urgent --by alice", `not as "urgent"`},
+		{"treat 101 like emergency", "say: nines treat 101 as emergency, or as routine"},
+		{"treat 101 as routine", "treat needs --by"},
+		{"treat 101 as emergency --for 9d --why x --by alice", "too long"},
+		{"untreat 101", "untreat needs --by"},
+	} {
+		got := program{}.try(t, strings.Fields(tt.args)...)
+		if got.code != exitUsage || !strings.Contains(got.errors, tt.want) {
+			t.Errorf("nines %s: exit %d, %q; want %d and %q", tt.args, got.code, got.errors, exitUsage, tt.want)
+		}
+	}
+	t.Setenv("NINES_RUN", startNode(t, node{}))
+	for args, want := range map[string]string{
+		"treat 101 as emergency --for 1h --why 999-is-down --by alice": "calls to 101 are emergencies until",
+		"treat 102 as emergency --for 1h --why 999-is-down --by alice": "no routine route has the name or number",
+		"treat 101 as routine --by bob":                                "calls to 101 are routine again",
+		"untreat 101 --by bob":                                         "calls to 101 are routine again",
+		"treats":                                                       "101    emergency  alice",
+		"treats --json":                                                `"left_seconds": 60`,
+	} {
+		if got := (program{}).try(t, strings.Fields(args)...); !strings.Contains(got.out+got.errors, want) {
+			t.Errorf("nines %s: %+v, want %q", args, got, want)
 		}
 	}
 }
