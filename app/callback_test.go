@@ -130,6 +130,48 @@ func TestFiftyCallersFailTwentyGetThroughThirtyWait(t *testing.T) {
 	})
 }
 
+// TestAnErasedNumberLeavesTheCallBackListToo: in the file as well, and a restart does not bring it back from the book.
+func TestAnErasedNumberLeavesTheCallBackListToo(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, dir)
+		for _, room := range []*town.Phone{h.control, h.standby} {
+			room.Script(town.Always(town.Rings(100 * time.Millisecond)))
+		}
+		h.from("+441905002001", town.Dial{CancelAfter: 3 * time.Second})
+		h.from("+441905002002", town.Dial{CancelAfter: 3 * time.Second})
+		time.Sleep(10 * time.Second)
+		if got := numbers(h.waiting()); len(got) != 2 {
+			t.Fatalf("%v wait; want two callers", got)
+		}
+		if _, err := h.node.EraseNumber(t.Context(), console.EraseRequest{Number: "01905 002001", By: "alice", Why: "request 17"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := numbers(h.waiting()); len(got) != 1 || got["+441905002002"] == "" {
+			t.Errorf("%v wait after one number was erased; want the other", got)
+		}
+		h.close()
+		err := filepath.WalkDir(dir, func(name string, e os.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			if b, err := os.ReadFile(name); err == nil && strings.Contains(string(b), "5002001") {
+				t.Errorf("%s still has the erased number", filepath.Base(name))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		h = newHouse(t, dir)
+		defer h.close()
+		time.Sleep(5 * time.Second)
+		if got := numbers(h.waiting()); len(got) != 1 || got["+441905002002"] == "" {
+			t.Errorf("%v wait after a restart; want the other", got)
+		}
+	})
+}
+
 // TestCallsInWhichTheNodeEndedAreListed: what became of them nobody knows.
 func TestCallsInWhichTheNodeEndedAreListed(t *testing.T) {
 	dir := t.TempDir()

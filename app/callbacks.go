@@ -246,6 +246,15 @@ func (d *callBackDesk) write() error {
 	return err
 }
 
+// erase forgets a person's number, in the file too before it returns.
+func (d *callBackDesk) erase(ctx context.Context, number string) error {
+	d.mu.Lock()
+	d.list.Erase(number)
+	d.changed = true
+	d.mu.Unlock()
+	return d.now(ctx)
+}
+
 // now has the file written and waits for it.
 func (d *callBackDesk) now(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), memoryWait, errSlowDisk)

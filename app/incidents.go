@@ -14,6 +14,7 @@ import (
 
 	"nines/console"
 	"nines/journal"
+	"nines/notify"
 )
 
 const (
@@ -293,7 +294,11 @@ func (n *Node) EraseNumber(ctx context.Context, req console.EraseRequest) (journ
 	}
 	done, err := n.book.Erase(ctx, req.Number, req.By, req.Why)
 	if err == nil {
-		n.log.Info().Str("by", req.By).Str("reason", req.Why).Int("entries", done.Entries).Msg("a person's number was erased from the book")
+		n.outside.Forget(func(t *notify.Thread) bool { return journal.SameNumber(noticedCaller(t), req.Number) })
+		err = n.desk.erase(ctx, req.Number)
+	}
+	if err == nil {
+		n.log.Info().Str("by", req.By).Str("reason", req.Why).Int("entries", done.Entries).Msg("a person's number was erased from the book and the call-back list")
 	}
 	return done, err
 }

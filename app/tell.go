@@ -145,15 +145,27 @@ func trusting(ca string) *tls.Config {
 	}
 }
 
+// noticedCaller is whose call a notice is about; empty where it is about none, or the number was withheld.
+func noticedCaller(t *notify.Thread) string {
+	var facts struct {
+		Caller string `json:"caller"`
+	}
+	_ = json.Unmarshal(t.Facts, &facts) // facts of another kind name nobody
+	return facts.Caller
+}
+
 // toldOutside writes down what became of a notice: in the log and in the book.
 func (n *Node) toldOutside(e notify.Event) {
 	t := &e.Thread
 	entry := journal.Entry{At: e.At, Type: journal.Notice, What: string(e.What), Why: t.Text, Count: t.Version, By: e.By, Outcome: string(t.Severity)}
+	if t.Code == notify.Abandoned { // its text has the caller's number, which must be erasable
+		entry.Caller, entry.Why = noticedCaller(t), "a caller gave up before anybody answered"
+	}
 	switch e.What {
 	case notify.Told, notify.Ended:
 		text := t.Text
 		if t.Code == notify.Abandoned {
-			text = "" // it has a caller's number
+			text = ""
 		}
 		n.log.Info().Str("notice", t.ID).Str("code", string(t.Code)).Str("state", string(e.What)).Str("text", text).Msg("notice")
 	case notify.Sent:

@@ -82,6 +82,9 @@ func NewCallBacks() *CallBacks {
 func (c *CallBacks) Fold(e Entry) []Entry {
 	switch e.Type {
 	case CallStart:
+		if e.Erased {
+			return nil // it is read again, and who called was forgotten since
+		}
 		return c.started(e)
 	case CallStateChange:
 		if o, ok := c.open[e.Call]; ok && (e.What == "answered" || e.What == "taken over") {
@@ -97,6 +100,9 @@ func (c *CallBacks) Fold(e Entry) []Entry {
 		}
 	case CallEnd:
 		delete(c.open, e.Call)
+		if e.Erased {
+			return nil
+		}
 		return c.ended(e)
 	case OperatorAct:
 		if e.What == "callback" {

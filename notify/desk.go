@@ -243,6 +243,17 @@ func (d *Desk) snapshot() book {
 	return b
 }
 
+// Forget drops threads, as if they had never been told: they are about a person who must be forgotten.
+func (d *Desk) Forget(which func(*Thread) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := len(d.threads)
+	d.threads = slices.DeleteFunc(d.threads, func(t *thread) bool { return which(&t.Thread) })
+	if len(d.threads) != before {
+		d.changed()
+	}
+}
+
 // ErrNoThread says that there is no such thread, or nothing to acknowledge.
 var ErrNoThread = errors.New("no such notice")
 
