@@ -20,8 +20,6 @@ const (
 	alarm   tone = "bad"
 )
 
-var toneRank = map[tone]int{calm: 0, good: 1, warning: 2, alarm: 3}
-
 // board is the page that is read from two metres, made ready for its template.
 type board struct {
 	At        time.Time

@@ -126,28 +126,28 @@ func (p *pages) handle(mux *http.ServeMux) {
 	mux.HandleFunc("POST /logout", p.logout)
 	mux.HandleFunc("POST /theme", p.theme)
 
-	mux.HandleFunc("GET /{$}", p.for_(viewer, p.board))
+	mux.HandleFunc("GET /{$}", p.open(viewer, p.board))
 	mux.HandleFunc("GET /live/{view...}", p.follow)
-	mux.HandleFunc("GET /help", p.for_(viewer, func(w http.ResponseWriter, r *http.Request, v visitor) {
+	mux.HandleFunc("GET /help", p.open(viewer, func(w http.ResponseWriter, r *http.Request, v visitor) {
 		p.show(w, r, v, "help", page{Title: "Help", Here: "help"})
 	}))
-	mux.HandleFunc("GET /calls", p.for_(viewer, p.calls))
-	mux.HandleFunc("GET /calls/{id}", p.for_(viewer, p.call))
-	mux.HandleFunc("GET /callbacks", p.for_(viewer, p.callBacks))
+	mux.HandleFunc("GET /calls", p.open(viewer, p.calls))
+	mux.HandleFunc("GET /calls/{id}", p.open(viewer, p.call))
+	mux.HandleFunc("GET /callbacks", p.open(viewer, p.callBacks))
 	mux.HandleFunc("POST /callbacks/done", p.form(operator, p.callBackDone))
-	mux.HandleFunc("GET /endpoints/{name}", p.for_(viewer, p.endpoint))
+	mux.HandleFunc("GET /endpoints/{name}", p.open(viewer, p.endpoint))
 	mux.HandleFunc("POST /endpoints/{name}/hold", p.form(operator, p.hold))
 	mux.HandleFunc("POST /endpoints/{name}/release", p.form(operator, p.release))
 	mux.HandleFunc("POST /reload", p.form(admin, p.reload))
-	mux.HandleFunc("/", p.for_(viewer, func(w http.ResponseWriter, r *http.Request, v visitor) {
+	mux.HandleFunc("/", p.open(viewer, func(w http.ResponseWriter, r *http.Request, v visitor) {
 		p.fail(w, r, v, http.StatusNotFound, "There is no such page.")
 	}))
 }
 
 type pageHandler func(http.ResponseWriter, *http.Request, visitor)
 
-// for_ lets visitors of a role in; nobody is asked to sign in.
-func (p *pages) for_(least role, next pageHandler) http.HandlerFunc {
+// open lets visitors of a role in; nobody is asked to sign in.
+func (p *pages) open(least role, next pageHandler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v, err := p.guard.visitor(r)
 		if err != nil || v.role < least {
@@ -158,9 +158,9 @@ func (p *pages) for_(least role, next pageHandler) http.HandlerFunc {
 	}
 }
 
-// form is for_ for what acts: a form of a signed-in visitor, that we gave them.
+// form is open for what acts: a form of a signed-in visitor, that we gave them.
 func (p *pages) form(least role, next pageHandler) http.HandlerFunc {
-	return p.for_(least, func(w http.ResponseWriter, r *http.Request, v visitor) {
+	return p.open(least, func(w http.ResponseWriter, r *http.Request, v visitor) {
 		if !v.session || !same(r.PostFormValue("csrf"), v.csrf) {
 			p.fail(w, r, v, http.StatusForbidden, "This form was not made for this session: go back, load the page again, and try once more.")
 			return

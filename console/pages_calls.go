@@ -87,7 +87,7 @@ func (p *pages) call(w http.ResponseWriter, r *http.Request, v visitor) {
 	p.show(w, r, v, "call", page{Title: "Call " + d.Call.ID, Here: "calls", Live: "clock", Data: c})
 }
 
-// State is how the call is, in a word.
+// StateWord is how the call is, in a word.
 func (s CallSummary) StateWord() string { return s.state() }
 
 // Number is the caller's, in words where there is none.

@@ -70,7 +70,7 @@ func NewToken(name, role string) (secret, line string, err error) {
 // ownerName checks a name of the tokens file: it stands in the book, and in a file whose fields are separated by spaces.
 func ownerName(name string) (string, error) {
 	if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' || r == ':' }) {
-		return "", fmt.Errorf("name %q: up to 64 letters without spaces, # and :", name)
+		return "", fmt.Errorf("name %q: up to 64 letters without a space, # or colon", name)
 	}
 	return name, nil
 }

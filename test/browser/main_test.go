@@ -3,6 +3,7 @@ package browser
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,8 +15,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"crypto/sha256"
 
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"

@@ -29,8 +29,7 @@ func TestAShiftDoesNotFillThePage(t *testing.T) {
 	bad := record(t, address)
 
 	origin, _ := url.Parse("http://" + address)
-	proxy := httputil.NewSingleHostReverseProxy(origin)
-	proxy.Rewrite, proxy.Director = func(r *httputil.ProxyRequest) { r.SetURL(origin); r.Out.Host = origin.Host }, nil
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(origin); r.Out.Host = origin.Host }}
 	var sent atomic.Int64
 	mux := http.NewServeMux()
 	mux.Handle("/", proxy)
