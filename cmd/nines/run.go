@@ -28,12 +28,11 @@ func (p program) runCommand() *cobra.Command {
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)
 			defer signal.Stop(hup)
-			return p.run(cmd.Context(), app.Options{ConfigPath: path, Version: version, Log: newLog(cmd.ErrOrStderr(), l), Reload: hup, Drain: drain, NoBook: noBook})
 			log := newLog(cmd.ErrOrStderr(), l)
 			if err := noCore(); err != nil {
 				log.Warn().Err(err).Msg("a crash may leave a core file with secrets and callers' numbers in it")
 			}
-			return p.run(cmd.Context(), app.Options{ConfigPath: path, Version: version, Log: log, Reload: hup, Drain: drain})
+			return p.run(cmd.Context(), app.Options{ConfigPath: path, Version: version, Log: log, Reload: hup, Drain: drain, NoBook: noBook})
 		},
 	}
 	cmd.Flags().StringVarP(&path, "config", "c", "/etc/nines/nines.yaml", "the configuration")
