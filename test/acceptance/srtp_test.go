@@ -12,9 +12,6 @@ import (
 	"nines/internal/town/certs"
 )
 
-// tlsPort is where baresip listens for TLS: one port above the others.
-func tlsPort(at netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(at.Addr(), at.Port()+1) }
-
 // encrypted starts a nines whose one room accepts TLS only, and that room: a baresip that accepts SRTP (RFC 4568) only. own are lines of baresip's
 // configuration that give it a certificate.
 func encrypted(t *testing.T, p place) (n *node, room *baresip, own []string) {
