@@ -218,6 +218,7 @@ func (o *outages) noticed(h health.Notice) {
 	case health.PerhapsNotReached:
 		o.passing("queue "+name, notify.NotReached, text+".")
 	case health.EvidenceVoid, health.ReturnBegins, health.Proven: // the outage tells of it
+	case health.AddressChanged: // nobody outside can do anything about it
 	case health.Certificate: // the inspector tells of it
 	}
 }

@@ -99,6 +99,9 @@ func (o *outages) configure(f *configs.File) {
 	}
 }
 
+// kindsOfOutage are the records that an outage is made of.
+var kindsOfOutage = []sip.RecordKind{sip.CallAsked, sip.CallRang, sip.CallAnswered, sip.CallRescued, sip.CallEnded}
+
 // recorded is told what happened to calls, from the loops.
 func (o *outages) recorded(r *sip.Record) {
 	if r.Kind == sip.NoticeGiven && r.What == sip.StrangerCalls {
@@ -108,14 +111,12 @@ func (o *outages) recorded(r *sip.Record) {
 	if r.Class != policy.Emergency {
 		return
 	}
-	switch r.Kind {
-	case sip.CallAsked, sip.CallRang, sip.CallAnswered, sip.CallRescued, sip.CallEnded:
-	default:
-		return
+	if !slices.Contains(kindsOfOutage, r.Kind) {
+		return // most records, and none of them takes the mutex
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch r.Kind {
+	switch r.Kind { //nolint:exhaustive // kindsOfOutage are these
 	case sip.CallAsked:
 		if w := o.waiting[r.Call]; !w.rang {
 			o.waiting[r.Call] = waiting{room: r.Endpoint, began: cmp.Or(w.began, r.At)}
@@ -131,7 +132,6 @@ func (o *outages) recorded(r *sip.Record) {
 		o.longest = max(o.longest, r.Took)
 	case sip.CallEnded:
 		o.ended(r)
-	default:
 	}
 }
 
