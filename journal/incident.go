@@ -390,11 +390,18 @@ func (f *Incidents) up(e *Entry, p *spot, line string) {
 	if f.open == nil || !slices.Contains(f.open.Endpoints, e.Endpoint) || !wasDown {
 		return
 	}
-	f.open.back[e.Endpoint] = true
-	if len(f.open.back) == len(f.open.Endpoints) {
-		f.open.Back = e.At
+	if !f.open.back[e.Endpoint] {
+		f.open.answers(e)
 	}
 	f.tell(f.open, e, line)
+}
+
+// answers notes that a room answers again. When all do the incident's rooms are back.
+func (i *Incident) answers(e *Entry) {
+	i.back[e.Endpoint] = true
+	if len(i.back) == len(i.Endpoints) {
+		i.Back = e.At
+	}
 }
 
 // proven is what makes a recovery believed.
@@ -424,6 +431,9 @@ func (f *Incidents) noticed(e *Entry) {
 	switch e.What {
 	case "returning":
 		p.returning = true
+		if f.open != nil && slices.Contains(f.open.Endpoints, e.Endpoint) {
+			f.open.answers(e) // one that real calls brought down is believed up only with its proof
+		}
 		f.tell(f.open, e, e.Endpoint+" is back and must prove itself: "+e.Why)
 	case "proven":
 		f.proven(e, e.Why)
@@ -758,6 +768,7 @@ func (i *Incident) absorb(o *Incident) {
 		}
 	}
 	i.Timeline = append(i.Timeline, o.Timeline...)
+	slices.SortStableFunc(i.Timeline, func(a, b Line) int { return a.At.Compare(b.At) })
 	i.NotAnswered = append(i.NotAnswered, o.NotAnswered...)
 	i.Lost = append(i.Lost, o.Lost...)
 }

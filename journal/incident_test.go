@@ -317,6 +317,34 @@ func TestWhatIsAnIncident(t *testing.T) {
 	}
 }
 
+// A room that real calls brought down is believed up only when it has proven itself. It answers again before that, and the report says when.
+func TestARoomAnswersAgainBeforeItIsBelieved(t *testing.T) {
+	f := NewIncidents(Setup{Places: []Place{{Name: "a"}, {Name: "b"}}})
+	say := func(s int, kind Type, endpoint, what string) {
+		f.Take(&Entry{At: began.Add(time.Duration(s) * time.Second), Type: kind, Endpoint: endpoint, What: what, Why: "why"})
+	}
+	say(1, ServiceStateChange, "a", "up→suspect")
+	say(2, ServiceStateChange, "b", "up→suspect")
+	say(3, ServiceStateChange, "a", "suspect→down")
+	say(4, ServiceStateChange, "b", "suspect→down")
+	say(60, Notice, "a", "returning")
+	say(61, Notice, "b", "returning")
+	say(90, ServiceStateChange, "a", "down→up")
+	say(90, Notice, "a", "proven")
+	say(99, ServiceStateChange, "b", "down→up")
+	say(99, Notice, "b", "proven")
+	i := f.List()[0]
+	if got := i.Back.Sub(began).Seconds(); got != 61 {
+		t.Errorf("the rooms answer again after %v s, want 61", got)
+	}
+	if got := i.Restored.Sub(began).Seconds(); got != 99 {
+		t.Errorf("it is over after %v s, want 99", got)
+	}
+	if !slices.IsSortedFunc(i.Timeline, func(a, b Line) int { return a.At.Compare(b.At) }) {
+		t.Errorf("the story of two rooms is not told in order: %+v", i.Timeline)
+	}
+}
+
 // Whatever comes, in whatever order, the fold takes it.
 func FuzzIncidentsTakeAnything(f *testing.F) {
 	types := append(slices.Clone(typeCodes), "NinesOfTomorrow")
