@@ -144,18 +144,45 @@ func press(c *town.Call, by string) {
 		c.Press('9')
 	case "dtmf-relay":
 		<-c.Ask("INFO", "application/dtmf-relay", []byte("Signal=9\r\nDuration=160\r\n"))
+	case "tone":
+		c.Mute(true) // its speech here is no speech, and would stand between the packets of the tone
+		time.Sleep(100 * time.Millisecond)
+		c.Tone('5')
+		time.Sleep(300 * time.Millisecond)
+		c.Tone('9')
+		time.Sleep(100 * time.Millisecond)
+		c.Mute(false)
 	case "dtmf":
 		<-c.Ask("INFO", "application/dtmf", []byte("9"))
 	}
 }
 
+// withoutEvents takes telephone-event out of a session description.
+func withoutEvents(sdp string) string {
+	var b strings.Builder
+	for line := range strings.Lines(sdp) {
+		switch {
+		case strings.Contains(line, "telephone-event"), strings.HasPrefix(line, "a=fmtp:101"):
+		case strings.HasPrefix(line, "m=audio"):
+			b.WriteString(strings.Replace(line, " 101", "", 1))
+		default:
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
 func TestTheKeyMovesTheCallerToAPerson(t *testing.T) {
-	for _, by := range []string{"event", "dtmf-relay", "dtmf"} {
+	for _, by := range []string{"event", "dtmf-relay", "dtmf", "tone"} {
 		t.Run(by, func(t *testing.T) {
 			outage(t, announced, nil, func(w *ward) {
 				w.refuses(500)
 				w.rooms["standby-room"].Script(town.Always(town.Refuses(486, 10*time.Millisecond)))
-				c := w.routine(town.Dial{})
+				d := town.Dial{}
+				if by == "tone" { // R25: without telephone-event the tones themselves are looked for
+					d.Wrap = func(sdp string) (string, []byte) { return "application/sdp", []byte(withoutEvents(sdp)) }
+				}
+				c := w.routine(d)
 				c.Press('8') // another key does nothing
 				press(c, by)
 				time.Sleep(3 * time.Second)

@@ -413,6 +413,11 @@ func TestWhateverIsThrownAtUs(t *testing.T) {
 									finals[call] = map[int]bool{}
 								}
 								finals[call][m.Status] = true
+								if m.Status < 300 {
+									mu.Lock()
+									answered = append(answered, &dialog{a: st.carrier, callID: m.CallID, local: m.From, remote: m.To, target: "sip:nines", seq: 1000})
+									mu.Unlock()
+								}
 							}
 							switch {
 							case !m.IsRequest() || m.Method == "ACK":
@@ -460,7 +465,7 @@ func TestWhateverIsThrownAtUs(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				mu.Lock()
-				for _, d := range answered { // they hang up: a caller whose media we never knew is not judged
+				for _, d := range answered { // both ends hang up: a caller whose media we never knew is not judged
 					d.request("BYE", "")
 				}
 				mu.Unlock()

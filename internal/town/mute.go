@@ -27,3 +27,12 @@ func (c *Call) Press(key byte) {
 		}
 	})
 }
+
+// Tone sends a key as a tone in the sound, for 160 ms, as a telephone does that has agreed on no events. The call must talk PCMA.
+func (c *Call) Tone(key byte) {
+	c.phone.post(func() {
+		if c.voice != nil {
+			c.voice.tone(key)
+		}
+	})
+}

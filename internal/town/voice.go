@@ -5,12 +5,15 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"maps"
+	"math"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/pion/rtp"
+	"github.com/zaf/g711"
 )
 
 // Voice counts the audio packets of one side of a call.
@@ -111,6 +114,39 @@ func (v *voice) press(event byte) {
 		}
 		b[headSize], b[headSize+1] = event, end
 		binary.BigEndian.PutUint16(b[headSize+2:], duration)
+		_, _ = v.conn.WriteTo(b, net.UDPAddrFromAddrPort(v.to)) // lost like any packet
+	}
+}
+
+// toneOf are the two frequencies of a key in Hz (ITU-T Q.23).
+func toneOf(key byte) (low, high float64) {
+	at := strings.IndexByte("123A456B789C*0#D", key)
+	return [...]float64{697, 770, 852, 941}[at/4], [...]float64{1209, 1336, 1477, 1633}[at%4]
+}
+
+// tone sends eight packets of A-law with a key's tones in them, at once: their time is in their timestamps.
+func (v *voice) tone(key byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.to.IsValid() || v.deaf {
+		return
+	}
+	low, high := toneOf(key)
+	const packets = 8
+	sound := make([]byte, 2*packets*payloadSize)
+	for i := range packets * payloadSize {
+		at := 2 * math.Pi * float64(i) / 8000
+		binary.LittleEndian.PutUint16(sound[2*i:], uint16(int16(4000*math.Sin(low*at)+4000*math.Sin(high*at))))
+	}
+	law := g711.EncodeAlaw(sound)
+	for i := range packets {
+		v.presses++
+		h := rtp.Header{Version: 2, PayloadType: 8, SequenceNumber: uint16(v.next + v.presses), Timestamp: (v.next + v.presses) * payloadSize, SSRC: v.ssrc}
+		b := make([]byte, packetSize)
+		if _, err := h.MarshalTo(b); err != nil {
+			panic("town: RTP header: " + err.Error())
+		}
+		copy(b[headSize:], law[i*payloadSize:(i+1)*payloadSize])
 		_, _ = v.conn.WriteTo(b, net.UDPAddrFromAddrPort(v.to)) // lost like any packet
 	}
 }
