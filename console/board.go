@@ -29,6 +29,10 @@ type board struct {
 	Others    []answerLine // the other emergency routes
 	Tiles     []tile
 	Endpoints []endpointRow
+	Valves    []valve // of the routine routes
+	Routine   RoutineStatus
+	Told      []boardNotice
+	MayAct    bool // whoever sees whole numbers may acknowledge, too
 	Notices   []string
 	Refused   []string // problems of a configuration that was refused
 	Back      []callBackLine
@@ -105,7 +109,11 @@ var (
 // newBoard makes the board of a snapshot.
 func newBoard(from snapshot, mask journal.Mask) board {
 	s := &from.Status
-	b := board{At: from.At, Node: s.Name, NotReady: s.NotReady, Notices: s.Notices, Rescues: s.Rescues}
+	b := board{At: from.At, Node: s.Name, NotReady: s.NotReady, Rescues: s.Rescues, Valves: newValves(s), Routine: s.Routine, MayAct: mask == journal.Full}
+	b.Told = newBoardNotices(from.Told, mask)
+	b.Notices = slices.DeleteFunc(slices.Clone(s.Notices), func(said string) bool {
+		return slices.ContainsFunc(b.Told, func(n boardNotice) bool { return strings.HasPrefix(said, "notice "+n.ID+" (") }) // it stands there itself
+	})
 	if !s.Config.Accepted {
 		b.Refused = s.Config.Problems
 	}
@@ -258,19 +266,10 @@ func refusedTile(c CallStatus) tile {
 // routineTiles say for each routine route whether its callers reach a person.
 func routineTiles(s *Status) []tile {
 	var tiles []tile
-	for _, r := range s.Routes {
-		if r.Class != "routine" || len(tiles) == 2 {
-			continue
+	for _, v := range newValves(s) {
+		if len(tiles) < 2 {
+			tiles = append(tiles, newValveTile(&v))
 		}
-		t := tile{ID: "routine-" + r.Name, Label: "Routine: " + r.Name, Value: "Nobody", Tone: alarm, Words: true}
-		if len(r.Order) > 0 {
-			first, _ := s.Endpoint(r.Order[0])
-			t.Value, t.Tone, t.Note = "Answered", calm, "by "+first.Name
-			if first.Verdict == "down" {
-				t.Value, t.Tone, t.Note = "Refused", warning, "nobody of its rooms is up"
-			}
-		}
-		tiles = append(tiles, t)
 	}
 	return tiles
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,9 +95,12 @@ var callRoutes = []route{
 		if err != nil {
 			return CallList{}, err
 		}
+		if q.Number != "" && !a.who.numbers() {
+			return CallList{}, errNumber
+		}
 		return a.node.Calls(a.Context(), q, a.mask())
 	},
-		param{"live", "yes: only those that live"}, param{"number", "of the caller, in any spelling"}, param{"endpoint", "that talked last"},
+		param{"live", "yes: only those that live"}, param{"number", "of the caller, in any spelling; for an operator"}, param{"endpoint", "that talked last"},
 		param{"outcome", "answered, refused, cancelled or lost_talking"}, param{"since", "begun then or later, as in RFC 3339"}, param{"until", "begun before"},
 		param{"limit", "as many, at most 1000; 100 when left out"}),
 	get("/api/v1/calls/{id}", "One call, by our name for it or a Call-ID: what happened, in order, and its SIP messages where they are kept.", func(a *ask) (CallDetail, error) {
@@ -104,6 +108,9 @@ var callRoutes = []route{
 	}),
 	pcapOfCall,
 }
+
+// errNumber is for who sees no numbers: whether a call is found would tell them of a number that they know.
+var errNumber = errors.New("to look for a number needs a token that may see numbers, an operator's")
 
 const (
 	usualCalls = 100

@@ -85,6 +85,8 @@ func blame(err error) int {
 	switch {
 	case errors.Is(err, health.ErrNoEndpoint), errors.Is(err, ErrNotFound):
 		return http.StatusNotFound
+	case errors.Is(err, errNumber):
+		return http.StatusForbidden
 	case errors.Is(err, health.ErrNotHeld):
 		return http.StatusConflict
 	case errors.As(err, &mistake), errors.Is(err, health.ErrNoOwner), errors.Is(err, health.ErrNoReason), errors.Is(err, health.ErrNoEnd):

@@ -101,7 +101,7 @@ const (
 
 var journalParams = []param{
 	{"call", "our name for a call, or a Call-ID"},
-	{"number", "of caller or called, in any spelling"},
+	{"number", "of caller or called, in any spelling; for an operator"},
 	{"endpoint", "that is spoken of"},
 	{"type", "one or several, with commas: CallEndLogEvent,NinesOperatorAct"},
 	{"since", "made then or later, as in RFC 3339"},
@@ -213,6 +213,9 @@ func knownHeads(said []string) ([]journal.Signature, error) {
 
 func serveJournal(w http.ResponseWriter, a *ask) {
 	q, err := journalQuery(a.URL.Query(), a.mask())
+	if err == nil && q.Number != "" && !a.who.numbers() {
+		err = errNumber
+	}
 	if err != nil {
 		answer(w, nil, err)
 		return

@@ -35,6 +35,7 @@ type snapshot struct {
 	Hour   []minute
 	Calls  []CallSummary // that live, the newest first, with whole numbers; nil when there are too many to list
 	Back   map[journal.Mask]CallBackList
+	Told   NoticeList // what people outside are told, with whole numbers
 }
 
 // picture is a view, rendered: its pieces by name.
@@ -64,6 +65,7 @@ type Watched interface {
 	Status() Status
 	Calls(ctx context.Context, q CallQuery, mask journal.Mask) (CallList, error)
 	CallBackList(ctx context.Context, all bool, mask journal.Mask) (CallBackList, error)
+	Notices() NoticeList
 }
 
 func newLive(node Watched) *live {
@@ -113,7 +115,7 @@ func (l *live) turn() {
 
 // take looks at the node. It may wait for the loops, so no lock is held.
 func (l *live) take() snapshot {
-	s := snapshot{At: time.Now(), Status: l.node.Status(), Back: map[journal.Mask]CallBackList{}}
+	s := snapshot{At: time.Now(), Status: l.node.Status(), Back: map[journal.Mask]CallBackList{}, Told: l.node.Notices()}
 	l.hours.note(s.At, s.Status.Endpoints)
 	s.Hour = l.hours.hour()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

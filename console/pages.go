@@ -49,7 +49,9 @@ var functions = template.FuncMap{
 	"list":     func(items []string) string { return strings.Join(items, ", ") },
 	"lower":    strings.ToLower,
 	"path":     url.PathEscape,
-	"left":     func(h HoldStatus) string { return h.left() },
+	"left":     func(h interface{ left() string }) string { return h.left() },
+	"span":     func(d time.Duration) string { return d.Round(100 * time.Millisecond).String() },
+	"minutes":  func(d time.Duration) string { return fmt.Sprintf("%.1f", d.Minutes()) },
 	"clockms":  func(t time.Time) string { return t.Format(clockMillis) },
 	"number":   func(i int) int { return i + 1 },
 	"spoken":   func(word string) string { return strings.ReplaceAll(word, "_", " ") },
@@ -138,6 +140,13 @@ func (p *pages) handle(mux *http.ServeMux) {
 	mux.HandleFunc("GET /endpoints/{name}", p.open(viewer, p.endpoint))
 	mux.HandleFunc("POST /endpoints/{name}/hold", p.form(operator, p.hold))
 	mux.HandleFunc("POST /endpoints/{name}/release", p.form(operator, p.release))
+	mux.HandleFunc("GET /routes/{name}", p.open(viewer, p.route))
+	mux.HandleFunc("POST /routes/{name}/treat", p.form(operator, p.treat))
+	mux.HandleFunc("POST /routes/{name}/untreat", p.form(operator, p.untreat))
+	mux.HandleFunc("POST /notices/acknowledge", p.form(operator, p.acknowledge))
+	mux.HandleFunc("GET /incidents", p.open(viewer, p.incidents))
+	mux.HandleFunc("GET /incidents/{id}", p.open(viewer, p.incident))
+	mux.HandleFunc("POST /incidents/{id}/confirm", p.form(operator, p.confirmIncident))
 	mux.HandleFunc("POST /reload", p.form(admin, p.reload))
 	mux.HandleFunc("/", p.open(viewer, func(w http.ResponseWriter, r *http.Request, v visitor) {
 		p.fail(w, r, v, http.StatusNotFound, "There is no such page.")
@@ -287,12 +296,12 @@ func (p *pages) pieces(pageName string, data any, names ...string) picture {
 	return out
 }
 
-var boardPieces = []string{"answer", "tiles", "endpoints", "notices", "callbacks", "calls", "plots"}
+var boardPieces = []string{"answer", "tiles", "routine", "endpoints", "notices", "callbacks", "calls", "plots"}
 
 func (p *pages) board(w http.ResponseWriter, r *http.Request, v visitor) {
 	s := p.live.latest()
 	b := newBoard(s, v.mask())
-	p.show(w, r, v, "board", page{Title: b.title(), Here: "board", Live: "board", Say: b.say(), Node: b.Node, Data: b})
+	p.show(w, r, v, "board", page{Title: b.title(), Here: "board", Live: "board", Say: b.say(), Node: b.Node, Data: b, Done: done(r)})
 }
 
 // follow sends the pieces of a page that change, as they change.
@@ -349,6 +358,15 @@ func (p *pages) view(name string, mask journal.Mask) func(snapshot) picture {
 				return picture{}
 			}
 			return p.pieces("endpoint", d, "verdict")
+		}
+	case strings.HasPrefix(name, "route/"):
+		route := strings.TrimPrefix(name, "route/")
+		return func(s snapshot) picture {
+			d, ok := newRoutePage(&s.Status, route)
+			if !ok {
+				return picture{}
+			}
+			return p.pieces("route", d, "route")
 		}
 	case name == "clock": // pages that stand still still know the time
 		return func(snapshot) picture { return picture{} }

@@ -1,15 +1,22 @@
 package console
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
+
+	"nines/journal"
 )
 
 // endpointPage is one endpoint.
 type endpointPage struct {
-	At  time.Time
-	Row endpointRow
+	At      time.Time
+	Row     endpointRow
+	History []journal.Entry // its verdicts, the newest first
+	Lacks   string          // why the history may lack something
 }
 
 func newEndpointPage(s snapshot, name string) (endpointPage, bool) {
@@ -24,11 +31,39 @@ func (p *pages) endpoint(w http.ResponseWriter, r *http.Request, v visitor) {
 		p.fail(w, r, v, http.StatusNotFound, "No endpoint is called "+name+".")
 		return
 	}
+	d.History, d.Lacks = p.verdicts(r.Context(), name, v.mask())
 	p.show(w, r, v, "endpoint", page{Title: name, Here: "endpoint", Live: "endpoint/" + name, Data: d, Done: done(r)})
+}
+
+const (
+	maxVerdicts  = 30
+	verdictsFor  = 31 * 24 * time.Hour
+	verdictsTime = 3 * time.Second // how long the book may be read for them
+)
+
+// verdicts reads from the book what was believed of an endpoint, the newest first.
+func (p *pages) verdicts(ctx context.Context, name string, mask journal.Mask) (entries []journal.Entry, lacks string) {
+	ctx, cancel := context.WithTimeout(ctx, verdictsTime)
+	defer cancel()
+	q := journal.Query{Endpoint: name, Types: []journal.Type{journal.ServiceStateChange}, Since: time.Now().Add(-verdictsFor), Newest: true, Limit: maxVerdicts, Mask: mask}
+	err := p.node.Journal(ctx, q, func(e journal.Entry) error {
+		entries = append(entries, e)
+		return nil
+	})
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		lacks = "the book is too long to be read in time; nines journal has the rest"
+	case err != nil:
+		lacks = sentence(err)
+	case len(entries) == maxVerdicts:
+		lacks = fmt.Sprintf("these are the latest %d", maxVerdicts)
+	}
+	return entries, lacks
 }
 
 // acts are what a page says after an act, by the word in its address.
 var acts = map[string]string{
+	"treated": "Its calls are treated as emergencies.", "untreated": "Its calls are routine again.", "acknowledged": "The notice is acknowledged.", "confirmed": "The incident is confirmed to be over.",
 	"held": "The endpoint is held.", "cleared": "The caller is off the list.", "released": "The endpoint is released.", "unkept": "Done, but it could not be written down: it will not survive a restart.",
 }
 
@@ -41,7 +76,7 @@ func (p *pages) hold(w http.ResponseWriter, r *http.Request, v visitor) {
 		p.failed(w, r, v, err)
 		return
 	}
-	p.toEndpoint(w, r, name, "held", result.NotKept)
+	toDone(w, r, "/endpoints/"+url.PathEscape(name), "held", result.NotKept)
 }
 
 func (p *pages) release(w http.ResponseWriter, r *http.Request, v visitor) {
@@ -51,14 +86,15 @@ func (p *pages) release(w http.ResponseWriter, r *http.Request, v visitor) {
 		p.failed(w, r, v, err)
 		return
 	}
-	p.toEndpoint(w, r, name, "released", result.NotKept)
+	toDone(w, r, "/endpoints/"+url.PathEscape(name), "released", result.NotKept)
 }
 
-func (p *pages) toEndpoint(w http.ResponseWriter, r *http.Request, name, word, notKept string) {
+// toDone leads back to a page, which says what was done.
+func toDone(w http.ResponseWriter, r *http.Request, path, word, notKept string) {
 	if notKept != "" {
 		word = "unkept"
 	}
-	http.Redirect(w, r, "/endpoints/"+url.PathEscape(name)+"?done="+word, http.StatusSeeOther)
+	http.Redirect(w, r, path+"?done="+word, http.StatusSeeOther)
 }
 
 func (p *pages) reload(w http.ResponseWriter, r *http.Request, v visitor) {

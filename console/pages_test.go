@@ -39,7 +39,7 @@ func TestWhatStrangersWroteIsShownAsText(t *testing.T) {
 
 func TestPagesCarryNoStyleOfTheirOwn(t *testing.T) {
 	h := outside(example())
-	for _, path := range []string{"/", "/endpoints/control-room", "/help", "/login"} {
+	for _, path := range []string{"/", "/endpoints/control-room", "/routes/999", "/incidents", "/incidents/" + outage().ID, "/help", "/login"} {
 		got := knock(h, "GET", path, "127.0.0.1:4711", "localhost")
 		page := got.Body.String()
 		if got.Code != 200 {

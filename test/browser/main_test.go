@@ -72,6 +72,12 @@ type node struct {
 	held   []console.HoldRequest
 	done   []console.CallBackDone
 	looks  int
+
+	treats    []console.TreatRequest
+	seen      []string
+	confirmed []console.Confirmation
+	told      []console.NoticeStatus
+	outage    journal.Incident
 }
 
 func (n *node) Status() console.Status {
@@ -130,6 +136,82 @@ func (n *node) Hold(_ context.Context, req console.HoldRequest) (console.HoldRes
 	return console.HoldResult{}, nil
 }
 
+func (n *node) Treat(_ context.Context, req console.TreatRequest) (console.TreatResult, error) {
+	n.change(func(s *console.Status) { n.treats = append(n.treats, req); treated(s, req.Why) })
+	return console.TreatResult{}, nil
+}
+
+func (n *node) Untreat(context.Context, string, string) (console.UntreatResult, error) {
+	n.change(func(s *console.Status) { s.Routine.Treats = nil })
+	return console.UntreatResult{}, nil
+}
+
+func (n *node) Notices() console.NoticeList {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return console.NoticeList{Notices: append([]console.NoticeStatus(nil), n.told...)}
+}
+
+func (n *node) Acknowledge(_ context.Context, id, by string) (console.AcknowledgeResult, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.seen = append(n.seen, id+" by "+by)
+	n.told[0].Waits, n.told[0].AcknowledgedBy = false, by
+	return console.AcknowledgeResult{}, nil
+}
+
+func (n *node) Incidents(context.Context, time.Time) (console.IncidentList, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	i := n.outage
+	return console.IncidentList{Incidents: []*journal.Incident{&i}}, nil
+}
+
+func (n *node) Incident(context.Context, string) (journal.Report, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	i := n.outage
+	return journal.Report{Node: "west-mercia", Made: time.Now(), Incident: &i}, nil
+}
+
+func (n *node) ConfirmIncident(_ context.Context, c console.Confirmation) (console.ConfirmResult, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.confirmed = append(n.confirmed, c)
+	n.outage.Confirmed, n.outage.ConfirmedBy = time.Now(), c.By
+	return console.ConfirmResult{}, nil
+}
+
+func (n *node) Journal(_ context.Context, q journal.Query, each func(journal.Entry) error) error {
+	n.mu.Lock()
+	why := n.outage.Verdict
+	n.mu.Unlock()
+	return each(journal.Entry{At: time.Now(), Type: journal.ServiceStateChange, Endpoint: q.Endpoint, What: "up→down", Why: why})
+}
+
+// treated has 101 treated as emergency.
+func treated(s *console.Status, why string) {
+	s.Routine.Treats = []console.TreatStatus{{Route: "101", By: "alice", Why: why, From: time.Now(), Until: time.Now().Add(time.Hour), LeftSeconds: 3600}}
+}
+
+// shed has load protection switch 101.
+func shed(s *console.Status) {
+	s.Routine.Announcing = 3
+	s.Routine.Shed = []console.ShedStatus{{Route: "101", Since: time.Now().Add(-time.Minute), Why: "12 emergency calls wait for an answer"}}
+}
+
+// pastOutage is one that nobody has confirmed to be over.
+func pastOutage() journal.Incident {
+	began := time.Now().Add(-2 * time.Hour)
+	return journal.Incident{
+		ID: "i-1", Endpoints: []string{"control-room"}, Routes: []string{"999"}, Began: began, Evidence: "a probe was silent", Detected: began.Add(3 * time.Second), Verdict: "3 probes running were silent",
+		Diverted: began.Add(5 * time.Second), DivertedCall: "a-1", Back: began.Add(time.Hour), Restored: began.Add(time.Hour + time.Minute), Proof: "2 calls talked",
+		Calls:    journal.CallCount{Touched: 12, Emergency: 12, Elsewhere: 9, ToPartners: 7, LostEnd: 3, Rescued: 3},
+		Answered: []*journal.Use{{Name: "warwickshire", Partner: true, Calls: 7, Talk: 450 * time.Second, Peak: 2}, {Name: "standby-room", Calls: 2}},
+		Timeline: []journal.Line{{At: began, Text: "control-room: a probe was silent"}, {At: began.Add(time.Hour), Text: "control-room answers OPTIONS again"}},
+	}
+}
+
 // evil is what strangers put where a name or a number belongs.
 const evil = `<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>"'>`
 
@@ -143,6 +225,8 @@ func goodDay() *node {
 	over := talking
 	over.ID, over.State, over.Outcome, over.Ended, over.Why, over.Rescues = "a-2", "over", "answered", now, "the caller hung up", 1
 	return &node{
+		outage: pastOutage(),
+		told:   []console.NoticeStatus{{ID: "n-1", Code: "calls-diverted", Severity: "critical", Title: "emergency calls are answered elsewhere", Text: "control-room is down", Began: now, Waits: true}},
 		status: console.Status{
 			Name: "west-mercia", Version: console.Version{Version: "v1"}, Ready: true, FastPath: "userspace", Config: console.ConfigStatus{Accepted: true},
 			Endpoints: []console.EndpointStatus{up("control-room", false), up("standby-room", false), up("warwickshire", true)},

@@ -70,6 +70,70 @@ func TestAnActGoesRound(t *testing.T) {
 	}
 }
 
+func TestARouteIsTreatedAsEmergencyAndBack(t *testing.T) {
+	n := goodDay()
+	b := open(t, n)
+	b.signIn()
+	b.live("/")
+	b.do(chromedp.Click(chromedp.CSS("#routine li[data-key='101'] a")))
+	b.wait(`location.pathname === "/routes/101" && document.getElementById("live").dataset.state === "live"`)
+	b.do(chromedp.SendKeys(chromedp.CSS("#why"), "999 is dead"), chromedp.Submit(chromedp.CSS("#why")))
+	b.wait(`document.querySelector("main .banner.good")?.innerText === "Its calls are treated as emergencies."`)
+	if want := (console.TreatRequest{Route: "101", For: "1h", Why: "999 is dead", By: "alice"}); len(n.treats) != 1 || n.treats[0] != want {
+		t.Fatalf("the node was asked for %+v, want %+v once", n.treats, want)
+	}
+	b.wait(`document.getElementById("route").innerText.includes("As emergency · its calls go by the emergency route")`)
+	b.visit("/")
+	b.wait(`document.getElementById("routine").innerText.includes("by alice: 999 is dead") && document.querySelector(".tile[data-key=routine-101]").innerText.includes("As emergency")`)
+	b.visit("/routes/101")
+	b.do(chromedp.Submit(chromedp.CSS("form[action$=untreat] input")))
+	b.wait(`document.querySelector("main .banner.good")?.innerText === "Its calls are routine again."`)
+	b.visit("/")
+	b.wait(`document.querySelector("#routine li").innerText.includes("Open")`)
+}
+
+func TestANoticeIsAcknowledgedOnTheBoard(t *testing.T) {
+	n := goodDay()
+	b := open(t, n)
+	b.live("/")
+	if eval[bool](b, `document.querySelector("#notices button") !== null`) {
+		t.Error("who is not signed in is shown the button")
+	}
+	b.signIn()
+	b.live("/")
+	b.do(chromedp.Click(chromedp.CSS("#notices button")))
+	b.wait(`document.querySelector("main .banner.good")?.innerText === "The notice is acknowledged." && document.getElementById("notices").innerText.includes("acknowledged by alice")`)
+	if len(n.seen) != 1 || n.seen[0] != "n-1 by alice" {
+		t.Errorf("the node was told %v, want n-1 by alice", n.seen)
+	}
+}
+
+func TestAnIncidentIsReadAndConfirmed(t *testing.T) {
+	n := goodDay()
+	b := open(t, n)
+	b.signIn()
+	b.live("/")
+	b.do(chromedp.KeyEvent("4"))
+	b.wait(`location.pathname === "/incidents" && document.querySelector("main table") !== null`)
+	if got := b.text("main tbody tr"); !strings.Contains(got, "Over, not confirmed") || !strings.Contains(got, "warwickshire 7") {
+		t.Errorf("the list says %q; want how it is, and who helped", got)
+	}
+	b.do(chromedp.Click(chromedp.CSS("main tbody th a")))
+	b.wait(`location.pathname === "/incidents/i-1" && document.querySelector("main a[href$='format=html']") !== null`)
+	for _, want := range []string{"First diverted call", "control-room answers OPTIONS again", "3 rescued", "7.5"} {
+		if !strings.Contains(b.text("main"), want) {
+			t.Errorf("the page lacks %q:\n%s", want, b.text("main"))
+		}
+	}
+	b.do(chromedp.SendKeys(chromedp.CSS("#why"), "999 tried by hand"), chromedp.Submit(chromedp.CSS("#why")))
+	b.wait(`document.querySelector("main .banner.good")?.innerText === "The incident is confirmed to be over." && document.querySelector("main form.card") === null`)
+	if want := (console.Confirmation{Incident: "i-1", By: "alice", Why: "999 tried by hand"}); len(n.confirmed) != 1 || n.confirmed[0] != want {
+		t.Errorf("the node was told %+v, want %+v", n.confirmed, want)
+	}
+	b.do(chromedp.Click(chromedp.CSS("main a[href$='format=html']")))
+	b.wait(`document.querySelector("h1") !== null && document.body.innerText.includes("Calls touched")`)
+}
+
 func TestThePageComesBackAfterARestart(t *testing.T) {
 	needChromium(t)
 	n, dir, address := goodDay(), t.TempDir(), freeAddress(t)
@@ -104,7 +168,7 @@ func TestAWrongClockIsSaid(t *testing.T) {
 }
 
 // allPages are the pages that a visitor can reach.
-var allPages = []string{"/", "/calls", "/calls/a-1", "/callbacks", "/endpoints/control-room", "/help", "/login", "/nowhere"}
+var allPages = []string{"/", "/calls", "/calls/a-1", "/callbacks", "/endpoints/control-room", "/routes/101", "/incidents", "/incidents/i-1", "/help", "/login", "/nowhere"}
 
 func TestWhatStrangersWroteIsText(t *testing.T) {
 	n := goodDay()
@@ -119,6 +183,9 @@ func TestWhatStrangersWroteIsText(t *testing.T) {
 		c := &n.calls[i]
 		c.Caller, c.Called, c.Endpoint, c.Why, c.Trunk = evil, evil, evil, evil, evil
 	}
+	n.outage.Verdict, n.outage.Evidence, n.outage.Timeline[0].Text = evil, evil, evil
+	n.told[0].Title, n.told[0].Text = evil, evil
+	n.change(func(s *console.Status) { shed(s); s.Routine.Shed[0].Why = evil; treated(s, evil) })
 	n.back[0].Number, n.back[0].Missed[0].Reason = evil, evil
 	b := open(t, n)
 	b.signIn()
@@ -132,7 +199,7 @@ func TestWhatStrangersWroteIsText(t *testing.T) {
 		if eval[bool](b, `window.hurt === 1 || document.querySelector("main img") !== null`) {
 			t.Errorf("%s ran what a stranger wrote", path)
 		}
-		if path != "/help" && path != "/login" && path != "/nowhere" && path != "/endpoints/control-room" && !strings.Contains(b.text("main"), "<script>") {
+		if path != "/help" && path != "/login" && path != "/nowhere" && path != "/endpoints/control-room" && path != "/incidents" && !strings.Contains(b.text("main"), "<script>") {
 			t.Errorf("%s does not show what a stranger wrote as text:\n%s", path, b.text("main"))
 		}
 	}
@@ -160,7 +227,8 @@ func TestAxeFindsNothingSerious(t *testing.T) {
 	look("light", down, "/")
 	look("light", allDown, "/endpoints/control-room")
 	look("dark", up, "/calls/a-1")
-	look("dark", down, "/", "/callbacks")
+	look("light", func(s *console.Status) { shed(s); treated(s, "999 is dead") }, "/", "/routes/101")
+	look("dark", down, "/", "/callbacks", "/incidents", "/incidents/i-1")
 	look("dark", allDown, "/")
 }
 
