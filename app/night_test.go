@@ -366,7 +366,7 @@ func (n *darkNight) golden(i *journal.Incident, names *strings.Replacer) {
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		if diff := cmp.Diff(got, string(want)); diff != "" {
+		if diff := cmp.Diff(strings.Split(got, "\n"), strings.Split(string(want), "\n")); diff != "" {
 			n.t.Errorf("%s is not what it was; if that is right: go test ./app -run WholeNight -update (-got +want):\n%s", name, diff)
 		}
 	}
