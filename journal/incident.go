@@ -736,7 +736,14 @@ func named(list []string, call string) []string {
 
 // absorb adds what was suspected of another room to an incident.
 func (i *Incident) absorb(o *Incident) {
+	if o.Began.Before(i.Began) {
+		i.Began, i.Evidence = o.Began, o.Evidence // the name stays: somebody may have it already
+	}
+	if !o.Diverted.IsZero() && (i.Diverted.IsZero() || o.Diverted.Before(i.Diverted)) {
+		i.Diverted, i.DivertedCall = o.Diverted, o.DivertedCall
+	}
 	a, b := &i.Calls, &o.Calls
+	a.FirstMinute += b.FirstMinute
 	a.Touched += b.Touched
 	a.Emergency += b.Emergency
 	a.Elsewhere += b.Elsewhere

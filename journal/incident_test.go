@@ -345,6 +345,29 @@ func TestARoomAnswersAgainBeforeItIsBelieved(t *testing.T) {
 	}
 }
 
+// What was known of a second room before it went down is part of the outage: when it began, who was touched, who went elsewhere first.
+func TestAnOutageBeginsWithTheFirstRoomInDoubt(t *testing.T) {
+	f := NewIncidents(Setup{Places: []Place{{Name: "a"}, {Name: "b"}, {Name: "p", Partner: true}}, First: map[string]string{"101": "b"}})
+	say := func(s int, e Entry) {
+		e.At = began.Add(time.Duration(s) * time.Second)
+		f.Take(&e)
+	}
+	say(0, Entry{Type: CallStart, Call: "c", Class: "routine", Route: "101"})
+	say(1, Entry{Type: AttemptOutcome, Call: "c", Endpoint: "b", Outcome: "silent", Why: "no response for 1 s"})
+	say(2, Entry{Type: ServiceStateChange, Endpoint: "b", What: "up→suspect", Why: "why"})
+	say(3, Entry{Type: CallStateChange, Call: "c", What: "answered", Endpoint: "p", Partner: true})
+	say(4, Entry{Type: KeepAliveFailure, Endpoint: "a", Outcome: "silent"})
+	say(5, Entry{Type: ServiceStateChange, Endpoint: "a", What: "suspect→down", Why: "why"})
+	say(6, Entry{Type: ServiceStateChange, Endpoint: "b", What: "suspect→down", Why: "why"})
+	i := f.List()[0]
+	if i.Began.After(began.Add(2*time.Second)) || !strings.HasPrefix(i.Evidence, "b: ") || i.Timeline[0].At.Before(i.Began) {
+		t.Errorf("it began at %s with %q, want b's first failure", i.Began, i.Evidence)
+	}
+	if i.DivertedCall != "c" || i.Calls.FirstMinute != 1 || i.Calls.Touched != 1 {
+		t.Errorf("first elsewhere was %q, and %+v were touched; want c", i.DivertedCall, i.Calls)
+	}
+}
+
 // Whatever comes, in whatever order, the fold takes it.
 func FuzzIncidentsTakeAnything(f *testing.F) {
 	types := append(slices.Clone(typeCodes), "NinesOfTomorrow")
