@@ -335,6 +335,10 @@ func (n *darkNight) judge(i *journal.Incident) {
 	if c.GaveUp != w.gaveUp || c.TurnedAway != w.turnedAway || w.gaveUp < 3 || w.turnedAway < 10 {
 		t.Errorf("the report counts %d who gave up and %d routine callers whom nobody answered, the carrier %d and %d", c.GaveUp, c.TurnedAway, w.gaveUp, w.turnedAway)
 	}
+	list, err := n.node.CallBackList(t.Context(), false, journal.Full)
+	if err != nil || len(list.Lines) != w.gaveUp+c.LostTalking {
+		t.Errorf("%d people must be rung back (%v), want the %d who gave up and the one who was lost", len(list.Lines), err, w.gaveUp)
+	}
 	if off := w.longest - i.LongestWait; off < 0 || off > 4*nightDelay {
 		t.Errorf("the longest wait is %s by the report and %s by the carrier's telephone", i.LongestWait, w.longest)
 	}
