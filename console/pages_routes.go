@@ -72,7 +72,7 @@ func newValveTile(v *valve) tile {
 	}
 	switch {
 	case v.Treat != nil:
-		t.Note = fmt.Sprintf("until %s, by %s", clock(v.Treat.Until), v.Treat.By)
+		t.Value, t.Note = "Treated", fmt.Sprintf("as emergency until %s, by %s", clock(v.Treat.Until), v.Treat.By)
 	case v.Shed != nil:
 		t.Note = "announcement at once since " + clock(v.Shed.Since)
 	}

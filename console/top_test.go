@@ -21,7 +21,7 @@ west-mercia  takes calls  up 3h  14:02:15
 calls    5 now, 4 talking, 1 ringing
          1235 placed, 1230 answered, 0 refused, 4 cleared by the caller
 rescues  6 begun, 1 now; 3 rescued, 1 kept by their endpoint, 1 LOST WHILE TALKING; gap 812 ms the last, 640 median, 2310 p99
-101      as emergency until 2026-11-23 15:02:15, by alice
+101      treated as emergency until 2026-11-23 15:02:15, by alice
 
 ENDPOINT                VERDICT    SINCE     CALLS    PROBE  EVIDENCE
 control-room            DOWN         12s   4 of 60        -  2 calls of 2 callers failed in a row, nobody was answered since 14:02:03, the last met a closed port (ICMP)
