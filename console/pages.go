@@ -299,7 +299,7 @@ func (p *pages) pieces(pageName string, data any, names ...string) picture {
 var boardPieces = []string{"answer", "tiles", "routine", "endpoints", "notices", "callbacks", "calls", "plots"}
 
 func (p *pages) board(w http.ResponseWriter, r *http.Request, v visitor) {
-	s := p.live.latest()
+	s := p.look(r)
 	b := newBoard(s, v.mask())
 	p.show(w, r, v, "board", page{Title: b.title(), Here: "board", Live: "board", Say: b.say(), Node: b.Node, Data: b, Done: done(r)})
 }

@@ -114,6 +114,23 @@ func TestFormsActInTheNameOfTheSession(t *testing.T) {
 	}
 }
 
+func TestAPageShowsWhatItSaysWasDone(t *testing.T) {
+	n := newAsked()
+	var treats []TreatStatus
+	n.status = func() Status { s := livelyStatus(); s.Routine.Treats = treats; return s }
+	people := &tokens{path: func() string { return "" }}
+	l := newLive(n)
+	l.every = time.Hour // the look before the act is the latest for long
+	l.turn()
+	h := publicHandler(n, newRegistry(), &guard{tokens: people, sessions: newSessions("", people), slow: newBrake()}, l, zerolog.Nop())
+	treats = []TreatStatus{{Route: "101", By: "alice", Why: "999 is dead", From: exampleNow(), Until: exampleNow()}}
+	for path, want := range map[string]bool{"/routes/101": false, "/routes/101?done=treated": true, "/?done=treated": true} {
+		if page := knock(h, "GET", path, "127.0.0.1:4711", "localhost").Body.String(); strings.Contains(page, "999 is dead") != want {
+			t.Errorf("%s shows the act: %v, want %v", path, !want, want)
+		}
+	}
+}
+
 func TestTheBoardShowsWhatPeopleAreTold(t *testing.T) {
 	h := outsideWith(newAsked(), tokensFile(t, "alice operator"))
 	alice := &person{t, h, map[string]string{}}

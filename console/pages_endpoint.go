@@ -26,7 +26,7 @@ func newEndpointPage(s snapshot, name string) (endpointPage, bool) {
 
 func (p *pages) endpoint(w http.ResponseWriter, r *http.Request, v visitor) {
 	name := r.PathValue("name")
-	d, ok := newEndpointPage(p.live.latest(), name)
+	d, ok := newEndpointPage(p.look(r), name)
 	if !ok {
 		p.fail(w, r, v, http.StatusNotFound, "No endpoint is called "+name+".")
 		return
@@ -87,6 +87,14 @@ func (p *pages) release(w http.ResponseWriter, r *http.Request, v visitor) {
 		return
 	}
 	toDone(w, r, "/endpoints/"+url.PathEscape(name), "released", result.NotKept)
+}
+
+// look is the node as a page shows it. Right after an act it is looked at anew: a page that says what was done must not show what was before.
+func (p *pages) look(r *http.Request) snapshot {
+	if done(r) != "" {
+		return p.live.take()
+	}
+	return p.live.latest()
 }
 
 // toDone leads back to a page, which says what was done.

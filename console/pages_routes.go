@@ -104,7 +104,7 @@ func newRoutePage(s *Status, name string) (routePage, bool) {
 
 func (p *pages) route(w http.ResponseWriter, r *http.Request, v visitor) {
 	name := r.PathValue("name")
-	s := p.live.latest()
+	s := p.look(r)
 	d, ok := newRoutePage(&s.Status, name)
 	if !ok {
 		p.fail(w, r, v, http.StatusNotFound, "No route is called "+name+".")

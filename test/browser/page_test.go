@@ -348,7 +348,11 @@ func TestNothingRunsOverTheEdge(t *testing.T) {
 	b.signIn()
 	for _, width := range []int64{360, 1024, 1920} {
 		b.do(chromedp.EmulateViewport(width, 800))
-		for _, path := range allPages {
+		paths := allPages
+		if width > 1024 {
+			paths = paths[:1] // the others only get airier
+		}
+		for _, path := range paths {
 			b.visit(path)
 			if wide := eval[int64](b, `document.scrollingElement.scrollWidth`); wide > width {
 				t.Errorf("%s is %d wide on a screen of %d, because of %s", path, wide, width, eval[string](b, `[...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > innerWidth && !e.closest(".ladder, .scroll, pre")).map(e => e.tagName + "." + e.className).slice(0, 5).join(" ")`))

@@ -6,6 +6,6 @@ import "time"
 
 // A change run sends the page some minutes of updates; the soak sends eight hours.
 const (
-	updates  = 1000
+	updates  = 600
 	longWait = time.Minute
 )
