@@ -6,6 +6,6 @@ import "time"
 
 // A change run sends the page some minutes of updates; the soak sends eight hours.
 const (
-	updates  = 600
+	updates  = 1000
 	longWait = time.Minute
 )
