@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type voices struct {
 	library *voice.Library // nil: none is ready yet
 	wanted  []voice.Announcement
 	old     bool          // the library is not of what is wanted
+	spoken  bool          // a route has something to say: the recordings are made ready in every codec, and watched
 	fresh   chan struct{} // other announcements are wanted, or ready
 }
 
@@ -37,8 +39,15 @@ func (v *voices) want(f *configs.File) {
 		list = append(list, voice.Announcement{Name: a.Name, Files: a.Files, Expires: a.Expires})
 	}
 	v.mu.Lock()
-	v.wanted, v.old = list, true
+	v.wanted, v.old, v.spoken = list, true, speaks(f)
 	v.mu.Unlock()
+}
+
+// speaks says whether callers of any route may hear a recording. To make all of them ready costs a second of a core, which a file without is spared.
+func speaks(f *configs.File) bool {
+	return slices.ContainsFunc(f.Routes, func(r configs.Route) bool {
+		return len(r.Otherwise) > 0 || r.Shed != nil || r.Hearing != configs.HearNothing
+	})
 }
 
 // firstTapes is how long a start waits for the recordings: callers may be on their way. A disk that hangs holds up nobody for longer.
@@ -129,7 +138,7 @@ func (v *voices) run(ctx context.Context) {
 			return
 		}
 		v.mu.RLock()
-		l, old := v.library, v.old
+		l, old, spoken := v.library, v.old, v.spoken
 		v.mu.RUnlock()
 		if old || l == nil {
 			v.load()
@@ -137,7 +146,9 @@ func (v *voices) run(ctx context.Context) {
 			continue
 		}
 		watching, stop := context.WithCancel(ctx)
-		go l.Watch(watching, v.doubt) // ends with watching, when the disk lets it: nobody waits for that
+		if spoken {
+			go l.Watch(watching, v.doubt) // ends with watching, when the disk lets it: nobody waits for that
+		}
 		select {
 		case <-ctx.Done():
 		case <-v.fresh:
