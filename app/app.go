@@ -446,6 +446,40 @@ func Check(path string, w io.Writer) bool {
 	return true
 }
 
+// Checked is what Check says, for machines.
+type Checked struct {
+	File     string           `json:"file"`
+	Accepted bool             `json:"accepted"`
+	Problems []CheckedProblem `json:"problems"`
+	Meaning  string           `json:"meaning,omitempty"` // of an accepted file: what it would do, in words
+}
+
+// CheckedProblem is one problem: where, what, and what to do.
+type CheckedProblem struct {
+	Severity string `json:"severity"` // error: the file is refused; warning; notice: a key that does nothing yet
+	Line     int    `json:"line,omitempty"`
+	Path     string `json:"path,omitempty"`
+	What     string `json:"what"`
+	Fix      string `json:"fix,omitempty"`
+}
+
+// CheckFile reads a configuration as Check does.
+func CheckFile(path string) Checked {
+	c := Checked{File: path, Problems: []CheckedProblem{}}
+	f, problems, err := configs.Read(path)
+	if err != nil {
+		c.Problems = append(c.Problems, CheckedProblem{Severity: configs.Error.String(), What: err.Error(), Fix: "name a file that can be read; examples are in configs/"})
+		return c
+	}
+	for _, p := range problems {
+		c.Problems = append(c.Problems, CheckedProblem{Severity: p.Severity.String(), Line: p.Line, Path: p.Path, What: p.What, Fix: p.Fix})
+	}
+	if c.Accepted = problems.OK(); c.Accepted {
+		c.Meaning = f.Explain()
+	}
+	return c
+}
+
 // Ready reports why no calls are taken; nil while they are.
 func (n *Node) Ready() error {
 	if n.draining.Load() {

@@ -355,6 +355,26 @@ func TestCheckExitsByItsVerdict(t *testing.T) {
 	}
 }
 
+func TestCheckSaysTheSameToMachines(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(bad, []byte("lisen: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, accepted := range map[string]bool{"../../configs/small.yaml": true, bad: false, "none.yaml": false} {
+		r := program{}.try(t, "check", "--json", file)
+		var c app.Checked
+		if err := json.Unmarshal([]byte(r.out), &c); err != nil {
+			t.Fatalf("%s: %v in %q", file, err, r.out)
+		}
+		if c.Accepted != accepted || (r.code == exitDone) != accepted || accepted != (c.Meaning != "") {
+			t.Errorf("%s: exit %d, %+v; want accepted %t", file, r.code, c, accepted)
+		}
+		if !accepted && (len(c.Problems) == 0 || c.Problems[0].What == "" || c.Problems[0].Fix == "") {
+			t.Errorf("%s: %+v; want each problem with what to do", file, c.Problems)
+		}
+	}
+}
+
 func TestTheDemoGetsItsStory(t *testing.T) {
 	var got app.DemoOptions
 	p := program{demo: func(_ context.Context, o app.DemoOptions) (app.DemoSummary, error) {

@@ -44,15 +44,25 @@ func (p program) runCommand() *cobra.Command {
 }
 
 func (p program) checkCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say every problem of a configuration, and what it would do in words",
 		Args:  takes(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if asJSON {
+				c := app.CheckFile(args[0])
+				if err := printJSON(cmd.OutOrStdout(), c, nil); err != nil || c.Accepted {
+					return err
+				}
+				return errSaid
+			}
 			if !p.check(args[0], cmd.OutOrStdout()) {
 				return errSaid
 			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
 }
