@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,9 +192,9 @@ func TestACriticalNoticeIsRepeatedWhenItIsOverAWarningIsNot(t *testing.T) {
 func TestADeadReceiverHearsHowItIsNowAndDelaysNobody(t *testing.T) {
 	alive := &ear{}
 	dead := &ear{}
-	down := true
+	var back atomic.Bool
 	dead.send = func(ctx context.Context, _ Message) error {
-		if down {
+		if !back.Load() {
 			<-ctx.Done() // it hangs for ever
 			return ctx.Err()
 		}
@@ -226,7 +227,7 @@ func TestADeadReceiverHearsHowItIsNowAndDelaysNobody(t *testing.T) {
 		if tries < 8 || tries > 22 {
 			t.Errorf("the dead one was tried %d times in 20 minutes; want fewer and fewer, up to 2 minutes apart", tries)
 		}
-		down = false
+		back.Store(true)
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
 		sameLines(t, dead.said(), "calls-diverted: state 19")
