@@ -57,7 +57,7 @@ soak: race ## what takes longer than ten minutes
 	$(call need,sipp,sip-tester)
 	go test -count=1 -timeout 30m -run '^(TestTalkingCallIsNeverDropped|TestPromisesHoldInEveryHistory)$$' ./call -rapid.checks=100000
 	go test -count=1 -tags soak -timeout 45m ./test/acceptance
-	go test -count=1 -tags soak -timeout 30m -run Shift ./test/browser # eight hours of a page's updates
+	go test -count=1 -tags soak -timeout 50m -run Shift ./test/browser # eight hours of a page's updates
 
 simulate: ## nights in memory: FOR=1h goes on that long, SEED=n replays one with the ladder of what failed
 	go test -count=1 -v -timeout 0 -run 'TestNight$$' ./internal/town/night -for=$(FOR) -seed=$(SEED)

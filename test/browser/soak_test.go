@@ -7,5 +7,5 @@ import "time"
 // Eight hours of updates, four a second: as many as the node ever sends.
 const (
 	updates  = 8 * 3600 * 4
-	longWait = 20 * time.Minute
+	longWait = 40 * time.Minute
 )
