@@ -377,8 +377,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 		if got.StreamsOpen != 5 || got.StreamsAccepted != 5 || got.StreamsRefused != 14 || got.NotAccepted != 1 {
 			t.Errorf("counted %+v; want 5 open, 14 refused, 1 not accepted", got)
 		}
-		if f := n.connect(netip.MustParseAddrPort(server)); f.Conn == 0 {
+		f := n.connect(netip.MustParseAddrPort(server))
+		if f.Conn == 0 {
 			t.Error("strangers keep us from dialling")
+		}
+		if e := await(t, n.ends, "what we dialled"); e.flow != f { // our own listener is full
+			t.Errorf("%v ended, want what we dialled, %v", e.flow, f)
 		}
 		_ = first.Close()
 		n.wantClosed(io.EOF, "the first")
