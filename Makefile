@@ -39,6 +39,7 @@ test: ## vet and every test; installs SIPp and promtool when they are missing, a
 	$(call need,promtool,prometheus)
 	$(call want,kamailio,kamailio)
 	$(call want,baresip,baresip-core)
+	$(call want,linphone-daemon,linphone-cli)
 	$(call want,sipsak,sipsak)
 	$(call want,svmap,sipvicious)
 	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1 || test/asterisk/unpack bin/asterisk || echo "Asterisk could not be fetched: its test skips"

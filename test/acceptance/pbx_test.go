@@ -20,8 +20,9 @@ type asterisk struct {
 	run  func(args ...string) *exec.Cmd
 }
 
-// newAsterisk starts the PBX of test/asterisk/pbx.conf at host 10 of the place, with a telephone at host 20.
-func newAsterisk(t *testing.T, p place) *asterisk {
+// newAsterisk starts the PBX of test/asterisk/pbx.conf at host 10 of the place, with a telephone at host 20. With a folder of certificates it speaks TLS and
+// SRTP with nines, else UDP.
+func newAsterisk(t *testing.T, p place, certs string) *asterisk {
 	t.Helper()
 	under := "/"
 	if here, err := filepath.Abs(filepath.Join(root, "bin/asterisk/root")); err == nil {
@@ -38,6 +39,13 @@ func newAsterisk(t *testing.T, p place) *asterisk {
 		t.Fatal(err)
 	}
 	dir := shortDir(t)
+	way, secure, reach := "transport=transport", "", "sip:"+p.sip(1).String()
+	if certs != "" {
+		way, reach = "transport=secure\nmedia_encryption=sdes", "sip:"+p.at(1, 5061).String()+"\\;transport=tls"
+		secure = "[secure]\ntype=transport\nprotocol=tls\nmethod=tlsv1_2\nbind=SELF:5061\nverify_server=yes\nverify_client=yes\n" +
+			"cert_file=" + certs + "/tls.pem\npriv_key_file=" + certs + "/tls.key\nca_list_file=" + certs + "/ca.pem"
+	}
+	text = []byte(strings.NewReplacer("\nWAY\n", "\n"+way+"\n", "\nSECURE\n", "\n"+secure+"\n", "=REACH\n", "="+reach+"\n").Replace(string(text)))
 	fill := strings.NewReplacer("NINES", p.ip(1).String(), "SELF", p.ip(10).String(), "DESK", p.ip(20).String(), "DIR", dir, "ROOT", strings.TrimSuffix(under, "/"))
 	for _, file := range strings.Split(fill.Replace(string(text)), "\n== ")[1:] {
 		name, conf, _ := strings.Cut(file, "\n")
@@ -87,7 +95,7 @@ routes:
 func TestAsteriskAsThePBX(t *testing.T) {
 	t.Parallel()
 	p := newPlace()
-	pbx := newAsterisk(t, p)
+	pbx := newAsterisk(t, p, "")
 	desk := phone(t, town.PhoneConfig{Name: "desk", Addr: p.sip(20), Script: town.Always(town.Answers(200 * time.Millisecond)), Voice: 20 * time.Millisecond, Lenient: true})
 	standby := phone(t, town.PhoneConfig{Name: "standby", Addr: p.sip(11), Script: town.Always(town.Answers(0)), Voice: 20 * time.Millisecond})
 	carrier := phone(t, town.PhoneConfig{Name: "carrier", Addr: p.sip(200), Script: town.Always(town.Answers(0)), Voice: 20 * time.Millisecond})

@@ -12,12 +12,12 @@ import (
 	"nines/internal/town/certs"
 )
 
-// encrypted starts a nines whose one room accepts TLS only, and that room: a baresip that accepts SRTP (RFC 4568) only. own are lines of baresip's
-// configuration that give it a certificate.
-func encrypted(t *testing.T, p place) (n *node, room *baresip, own []string) {
+// sealed makes the certificates of a place: tls.pem and tls.key for nines and the PBX, both.pem with the two in one, ca.pem of who signed them.
+func sealed(t *testing.T, p place) (dir string) {
 	t.Helper()
-	guild, dir := certs.New("guild"), shortDir(t)
-	if err := certs.Write(dir, "tls", guild.Issue("127.0.0.1", p.ip(1).String())); err != nil {
+	guild := certs.New("guild")
+	dir = shortDir(t)
+	if err := certs.Write(dir, "tls", guild.Issue("127.0.0.1", p.ip(1).String(), p.ip(10).String())); err != nil {
 		t.Fatal(err)
 	}
 	both := []byte(nil)
@@ -33,20 +33,27 @@ func encrypted(t *testing.T, p place) (n *node, room *baresip, own []string) {
 			t.Fatal(err)
 		}
 	}
-	at := freePort(t)
-	n = start(t, p, fmt.Sprintf(strings.Replace(head, "udp://{1}:5060,", "udp://{1}:5060, tls://{1}:5061,", 1)+`
-tls: { certificate: %[1]s/tls.pem, key: %[1]s/tls.key, client_ca: %[1]s/ca.pem }
-trunks: { bt: { from: ["127.0.0.1/32"] } }
-endpoints: { room: { uri: "sip:room@%[2]s;transport=tls", require_tls: true } }
-routes: [{ name: "999", class: emergency, numbers: ["999"], ask: [room] }]
-`, dir, netip.AddrPortFrom(at.Addr(), at.Port()+1))) // where baresip listens for TLS
-	own = []string{"sip_certificate " + dir + "/both.pem", "sip_cafile " + dir + "/ca.pem"}
-	room = newBaresip(t, at, "room", secured, 440, own...)
-	n.verdict("up", "room")
-	return n, room, own
+	return dir
 }
 
-const secured = ";transport=tls;mediaenc=srtp-mand;audio_codecs=pcma"
+// secureHead is head with TLS, certificates and a trunk of phones on loopback's first address, where some send from whatever they are told.
+func secureHead(dir string) string {
+	return strings.Replace(head, "udp://{1}:5060,", "udp://{1}:5060, tls://{1}:5061,", 1) + fmt.Sprintf(`
+tls: { certificate: %[1]s/tls.pem, key: %[1]s/tls.key, client_ca: %[1]s/ca.pem }
+trunks: { bt: { from: ["127.0.0.1/32", "{200}/32"] } }
+`, dir)
+}
+
+// secureBaresip is a phone that accepts TLS and SRTP (RFC 4568) only.
+func secureBaresip(t *testing.T, sip netip.AddrPort, user, dir string, tone int) *baresip {
+	t.Helper()
+	return newBaresip(t, sip, user, ";transport=tls;mediaenc=srtp-mand;audio_codecs=pcma", tone, "sip_certificate "+dir+"/both.pem", "sip_cafile "+dir+"/ca.pem")
+}
+
+// overTLS is where a baresip listens for TLS.
+func overTLS(at netip.AddrPort) string {
+	return netip.AddrPortFrom(at.Addr(), at.Port()+1).String() + ";transport=tls"
+}
 
 // talks waits until audio has passed for a while.
 func (n *node) talks() {
@@ -60,8 +67,14 @@ func (n *node) talks() {
 func TestEncryptedPhonesTalkThroughNines(t *testing.T) {
 	t.Parallel()
 	p := newPlace()
-	n, room, own := encrypted(t, p)
-	caller := newBaresip(t, freePort(t), "caller", secured, 880, own...)
+	dir, at := sealed(t, p), freePort(t)
+	n := start(t, p, secureHead(dir)+`
+endpoints: { room: { uri: "sip:room@`+overTLS(at)+`", require_tls: true } }
+routes: [{ name: "999", class: emergency, numbers: ["999"], ask: [room] }]
+`)
+	room := secureBaresip(t, at, "room", dir, 440)
+	n.verdict("up", "room")
+	caller := secureBaresip(t, freePort(t), "caller", dir, 880)
 	caller.do("dial", "sip:999@"+p.at(1, 5061).String()+";transport=tls")
 	room.event("CALL_INCOMING")
 	room.do("accept", "")
