@@ -198,14 +198,13 @@ func (n *Node) toldOutside(e notify.Event) {
 	n.book.Append(entry)
 }
 
-// noticeData is what the book keeps beside the words.
+// noticeData is what the book keeps beside the words. The text for the public stands there when it is given out: a report must have it as it was.
 func noticeData(e *notify.Event) json.RawMessage {
-	b, err := json.Marshal(struct {
-		Notice   string `json:"notice,omitempty"`
-		Code     string `json:"code,omitempty"`
-		Receiver string `json:"receiver,omitempty"`
-		Try      int    `json:"try,omitempty"`
-	}{e.Thread.ID, string(e.Thread.Code), e.Receiver, e.Tries})
+	d := journal.NoticeData{Notice: e.Thread.ID, Code: string(e.Thread.Code), Receiver: e.Receiver, Try: e.Tries}
+	if e.What == notify.Told {
+		d.Public = e.Thread.Public
+	}
+	b, err := json.Marshal(d)
 	if err != nil {
 		return nil
 	}

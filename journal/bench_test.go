@@ -2,7 +2,9 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -63,6 +65,42 @@ func BenchmarkWrite(b *testing.B) {
 
 var million = flag.Int("million", 0, "TestABigBook makes a book of so many million entries and measures what reading it takes")
 
+// A big book is that of a room with 4,320 calls a day, whose primary is dead for a night each ten days.
+const (
+	apart     = 20 * time.Second
+	bigOutage = 16*time.Hour + 15*time.Minute
+)
+
+var bigSetup = Setup{
+	Places: []Place{{Name: "control-room", Limit: 60}, {Name: "standby-room", Limit: 30}, {Name: "warwickshire", Partner: true, Limit: 12}},
+	First:  map[string]string{"999": "control-room"},
+}
+
+func goesDown(at time.Time) []Entry {
+	return []Entry{
+		{At: at, Type: KeepAliveFailure, Endpoint: "control-room", Outcome: "silent"},
+		{At: at.Add(time.Second), Type: ServiceStateChange, Endpoint: "control-room", What: "up→down", Why: "3 probes running were silent"},
+	}
+}
+
+func backAgain(at time.Time) []Entry {
+	return []Entry{
+		{At: at, Type: ServiceStateChange, Endpoint: "control-room", What: "down→up", Why: "5 probes running were answered"},
+		{At: at.Add(time.Second), Type: Notice, What: "proven", Endpoint: "control-room", Why: "3 calls talked"},
+	}
+}
+
+// divertedCall is a call that a partner answers.
+func divertedCall(n int, at time.Time) []Entry {
+	all := callEntries(n, at)
+	for i := range all {
+		if all[i].Endpoint != "" {
+			all[i].Endpoint, all[i].Partner = "warwickshire", true
+		}
+	}
+	return append(all, Entry{At: at, Type: AttemptOutcome, Call: all[0].Call, Endpoint: "control-room", Attempt: 1, Outcome: "silent"})
+}
+
 // TestABigBook measures; it fails only when the book is wrong.
 func TestABigBook(t *testing.T) {
 	if *million == 0 {
@@ -77,11 +115,23 @@ func TestABigBook(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	n := 0
+	n, nights := 0, 0
 	for s.chain.seq < int64(*million)*1e6 {
 		var entries []Entry
 		for range 125 {
-			entries = append(entries, callEntries(n, began.Add(time.Duration(n)*20*time.Second))...)
+			at := began.Add(time.Duration(n) * apart)
+			calls := callEntries(n, at)
+			switch night := at.Sub(began) % (10 * 24 * time.Hour); { // each tenth day the first room is dead from 16:30 to 08:45
+			case night < bigOutage && night+apart >= bigOutage:
+				entries = append(entries, backAgain(at)...)
+			case night < bigOutage && night < apart:
+				entries = append(entries, goesDown(at)...)
+				nights++
+				fallthrough
+			case night < bigOutage:
+				calls = divertedCall(n, at)
+			}
+			entries = append(entries, calls...)
 			n++
 		}
 		if err := s.write(entries); err != nil {
@@ -116,7 +166,25 @@ func TestABigBook(t *testing.T) {
 			return got
 		}
 	}
-	middle := began.Add(time.Duration(n/2) * 20 * time.Second)
+	middle := began.Add(time.Duration(n/2) * apart)
+	fold := func(since, until time.Time, want func(i *Incident) bool) func() int {
+		return func() int {
+			f, err := r.Incidents(ctx, bigSetup, since, until, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			report := Report{Node: "big", Made: began}
+			for _, report.Incident = range f.List() {
+				if !want(report.Incident) {
+					t.Errorf("the incident is %+v", report.Incident)
+				}
+				if err := errors.Join(report.WriteHTML(io.Discard), report.WriteMarkdown(io.Discard)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return len(f.List())
+		}
+	}
 	clock("a call", count(Query{Call: "c004711"}))
 	clock("a Call-ID", count(Query{Call: "c004712@bt"}))
 	clock("a number", count(Query{Number: "01905334711"}))
@@ -124,6 +192,18 @@ func TestABigBook(t *testing.T) {
 	clock("a day", count(Query{Since: middle, Until: middle.Add(24 * time.Hour)}))
 	clock("the newest hundred", count(Query{Newest: true, Limit: 100}))
 	clock("operators' acts of all time", count(Query{Types: []Type{OperatorAct}}))
+	night := began.Add(10 * 24 * time.Hour)
+	whole := func(i *Incident) bool { return i.Calls.Touched > 2900 && !i.Restored.IsZero() }
+	clock("a day's report (incidents)", fold(night.Add(-time.Hour), night.Add(23*time.Hour), whole))
+	clock("a month's incidents", fold(began.Add(time.Duration(n)*apart-31*24*time.Hour), time.Time{}, func(i *Incident) bool { return i.Calls.Touched > 0 }))
+	clock("all incidents", fold(time.Time{}, time.Time{}, func(i *Incident) bool { return i.Calls.Touched > 0 }))
+	clock("a month's ledger (partners)", func() int {
+		uses, err := r.Ledger(ctx, bigSetup, night, night.Add(31*24*time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(uses)
+	})
 	clock("everything", count(Query{}))
 	clock("verify", func() int {
 		v, err := r.Verify(ctx)

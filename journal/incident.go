@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -34,7 +35,8 @@ type Incidents struct {
 	open    *Incident
 	list    []*Incident
 	ledger  map[string]*Use
-	now     time.Time // of the last entry
+	public  []*PublicText // that are given out now
+	now     time.Time     // of the last entry
 }
 
 // spot is what is known of a place.
@@ -90,6 +92,7 @@ type Incident struct {
 	Lost          []string      `json:"lost_talking,omitempty"`
 	First         *Severity     `json:"first_minute,omitempty"` // what was known a minute after it was detected
 	Now           *Severity     `json:"now,omitempty"`          // while it goes on
+	Public        []*PublicText `json:"public,omitempty"`       // what the public was to be told, oldest first
 	Timeline      []Line        `json:"timeline"`
 	Omitted       int           `json:"omitted,omitempty"`   // lines for which there was no room
 	BookLost      int           `json:"book_lost,omitempty"` // entries that the book lost meanwhile: the counts may be too low
@@ -126,6 +129,18 @@ type Use struct {
 	Last    time.Time     `json:"last"` // end of the last talk
 
 	running int
+}
+
+// PublicText is a text for the public that was given out with the notices, in one language.
+type PublicText struct {
+	Lang    string    `json:"lang"` // en, cy
+	Text    string    `json:"text"`
+	At      time.Time `json:"at"`               // from when on
+	Until   time.Time `json:"until,omitzero"`   // another one took its place, or the notice was over
+	Arrived time.Time `json:"arrived,omitzero"` // the first receiver had it
+	To      []string  `json:"to"`               // who had it, in the order in which it arrived
+
+	notice string
 }
 
 // Line is one line of an incident's story.
@@ -366,6 +381,7 @@ func (f *Incidents) down(e *Entry, p *spot, line string) {
 		i.Detected, i.Verdict = e.At, e.Endpoint+": "+e.Why
 		f.open = i
 		f.list = append(f.list, i)
+		i.Public = slices.Clone(f.public)
 	} else {
 		f.open.absorb(i)
 		for _, c := range f.calls {
@@ -443,6 +459,64 @@ func (f *Incidents) noticed(e *Entry) {
 		p.held = false
 	case "we suspect ourselves", "we trust ourselves again":
 		f.tell(f.open, e, e.Why)
+	case "told", "over", "sent":
+		f.published(e)
+	}
+}
+
+// NoticeData is the Data of an entry about a notice to people outside.
+type NoticeData struct {
+	Notice   string            `json:"notice,omitempty"` // which it is
+	Code     string            `json:"code,omitempty"`
+	Receiver string            `json:"receiver,omitempty"`
+	Try      int               `json:"try,omitempty"`
+	Public   map[string]string `json:"public,omitempty"` // the text for the public by language, when it is given out
+}
+
+// published follows the text for the public that goes out with a notice.
+func (f *Incidents) published(e *Entry) {
+	var d NoticeData
+	if json.Unmarshal(e.Data, &d) != nil || d.Notice == "" {
+		return // not one of ours
+	}
+	switch e.What {
+	case "told":
+		for _, lang := range slices.Sorted(maps.Keys(d.Public)) {
+			f.publish(e, d.Notice, lang, d.Public[lang])
+		}
+	case "over":
+		f.public = slices.DeleteFunc(f.public, func(p *PublicText) bool {
+			if p.notice == d.Notice {
+				p.Until = e.At
+			}
+			return p.notice == d.Notice
+		})
+	case "sent":
+		for _, p := range f.public {
+			if p.notice == d.Notice && d.Receiver != "" && !slices.Contains(p.To, d.Receiver) {
+				p.To = append(p.To, d.Receiver)
+				p.Arrived = cmp.Or(p.Arrived, e.At)
+			}
+		}
+	}
+}
+
+// publish takes a text that is given out, unless it is the one that is out already.
+func (f *Incidents) publish(e *Entry, notice, lang, text string) {
+	fresh, words := &PublicText{Lang: lang, Text: text, At: e.At, To: []string{}, notice: notice}, "is given out"
+	for _, p := range f.public {
+		if p.Lang != lang || p.notice != notice {
+			continue
+		}
+		if p.Text == text {
+			return
+		}
+		p.Until, words = e.At, "is another one"
+	}
+	f.public = append(slices.DeleteFunc(f.public, func(p *PublicText) bool { return !p.Until.IsZero() }), fresh)
+	if f.open != nil {
+		f.open.Public = append(f.open.Public, fresh)
+		f.tell(f.open, e, fmt.Sprintf("the text for the public (%s) %s", lang, words))
 	}
 }
 

@@ -98,6 +98,28 @@ func recordNight() []Entry {
 	n.add(Entry{At: at(16, 30, 6, 100), Type: CallStateChange, Call: saved, Class: "emergency", Route: "999", What: "rescued", Endpoint: "staffordshire", Partner: true, Attempt: 3, Took: 6 * time.Second})
 	n.add(Entry{At: at(16, 34, 0, 0), Type: CallEnd, Call: saved, Class: "emergency", Route: "999", Outcome: "answered", Code: 200, Endpoint: "staffordshire", Partner: true, Took: 5 * time.Minute})
 	n.add(Entry{At: at(16, 32, 10, 0), Type: OperatorAct, What: "acknowledge", By: "alice", Why: "the power is off in the whole building"})
+	for _, version := range []struct {
+		at      time.Time
+		what    string
+		english string
+	}{
+		{at(16, 30, 4, 500), "told", "In an emergency dial 999 or 112 as usual, and stay on the line until somebody answers. Calls to 101 may not be answered."},
+		{at(16, 30, 7, 0), "sent", ""},
+		{at(16, 30, 9, 0), "told", "In an emergency dial 999 or 112 as usual, and stay on the line until somebody answers. Calls to 101 may not be answered."},                             // worse, and the same text
+		{at(18, 5, 0, 0), "told", "In an emergency dial 999 or 112 as usual, and stay on the line until somebody answers. If it is not an emergency, please use https://report.example/."}, // a reload
+		{at(18, 5, 2, 0), "sent", ""},
+		{at(24+8, 47, 0, 0), "over", ""},
+	} {
+		d := NoticeData{Notice: "0906-1", Code: "calls-at-partners"}
+		if version.what == "sent" {
+			d.Receiver = "webhook hooks.example"
+		}
+		if version.english != "" {
+			d.Public = map[string]string{"en": "West Mercia Police: our telephones are disturbed at the moment. " + version.english, "cy": "Heddlu West Mercia: mae problem gyda'n ffonau ar hyn o bryd."}
+		}
+		data, _ := json.Marshal(d) // plain fields
+		n.add(Entry{At: version.at, Type: Notice, What: version.what, Why: "control-room is down since 16:30:03.", Data: data})
+	}
 	n.call(at(16, 30, 40, 0), "emergency", "warwickshire", true, 4*time.Second, 3*time.Minute, 0)
 	partners := []string{"warwickshire", "staffordshire"}
 	for t, i := at(16, 33, 0, 0), 0; t.Before(at(24+8, 40, 0, 0)); t, i = t.Add(seconds(240, 1200)), i+1 {
@@ -199,11 +221,14 @@ func TestTheReportOfARecordedNight(t *testing.T) {
 	if err := WriteLedger(&ledger, all[0].At, all[len(all)-1].At, f.Ledger()); err != nil {
 		t.Fatal(err)
 	}
+	if len(i.Public) != 3 || i.Public[0].Lang != "cy" || !i.Public[1].Until.Equal(i.Public[2].At) || len(i.Public[2].To) != 1 || i.Public[0].Until.Before(i.Restored) {
+		t.Errorf("the public was told %+v; want Welsh, English, and another English text, each with when", i.Public)
+	}
 	golden(t, "night.html", html.Bytes())
 	golden(t, "night.md", markdown.Bytes())
 	golden(t, "night.json", append(asJSON, '\n'))
 	golden(t, "night.csv", ledger.Bytes())
-	for _, forbidden := range []string{"+4477009", "http://", "https://", "<script", "src="} {
+	for _, forbidden := range []string{"+4477009", "http://", "<script", "src=", "href="} {
 		if bytes.Contains(html.Bytes(), []byte(forbidden)) || bytes.Contains(markdown.Bytes(), []byte(forbidden)) || bytes.Contains(asJSON, []byte(forbidden)) {
 			t.Errorf("a report has %q: it must name no number and need nothing else", forbidden)
 		}
@@ -255,7 +280,7 @@ func foldedAlike(t *testing.T, all []Entry) {
 		t.Fatal(err)
 	}
 	options := cmp.Options{
-		cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }), cmpopts.IgnoreUnexported(Incident{}, Use{}),
+		cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }), cmpopts.IgnoreUnexported(Incident{}, Use{}, PublicText{}),
 	}
 	if diff := cmp.Diff(got.List(), f.List(), options); diff != "" {
 		t.Errorf("from the book (-got) and from its entries (+want):\n%s", diff)
