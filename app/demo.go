@@ -121,7 +121,9 @@ func Demo(ctx context.Context, o DemoOptions) (DemoSummary, error) {
 	go func() { ended <- node.Run(running) }() // ends with running
 	defer func() {
 		stop()
-		_ = <-ended // the story is told; a node that ends badly has said so in its log
+		if err := <-ended; err != nil {
+			o.Log.Debug().Err(err).Msg("the demo's node ended badly") // it has said so itself
+		}
 	}()
 
 	world.Start(ctx, node.Addresses()[0].Addr)

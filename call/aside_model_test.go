@@ -191,7 +191,7 @@ func (m *asideModel) check(a Action, ev Event, wasEmergency, wasTaken bool) {
 		}
 		m.won = a.Attempt
 	case HangUp:
-		if a.Side == Caller && m.call.Class == policy.Emergency && m.call.Escaped != "" && m.won == 0 && ev != (Event)(Lost{Side: Caller}) && ev != (Event)(NeverAcked{}) {
+		if a.Side == Caller && m.call.Class == policy.Emergency && m.call.Escaped != "" && m.won == 0 && ev != Event(Lost{Side: Caller}) && ev != Event(NeverAcked{}) {
 			m.t.Fatalf("we hang up on somebody who pressed the key: %#v on %#v", a, ev)
 		}
 	case Over:

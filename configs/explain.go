@@ -249,7 +249,7 @@ func (f *File) explainOtherwise(b *strings.Builder, t *Route) {
 		fmt.Fprintf(b, "  Who comes by the text relay (18001) hears %s instead.\n", t.Relay)
 	}
 	if s := t.Shed; s != nil {
-		when := fmt.Sprintf("%s", plural(s.When, "emergency call")+" or more wait for an answer")
+		when := plural(s.When, "emergency call") + " or more wait for an answer"
 		until := fmt.Sprintf("%d or fewer wait", s.Until)
 		if s.WhenSlots >= 0 {
 			when += fmt.Sprintf(" or partners have %d free slots or fewer", s.WhenSlots)

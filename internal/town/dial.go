@@ -17,6 +17,7 @@ type Dial struct {
 	Via     netip.AddrPort // the next hop; zero: where the URI points
 	TCP     bool
 	From    string   // the caller's number; empty: the phone's name
+	Display string   // the name that the caller gives; written between quotes as it is
 	Headers []Header // sent as they are
 
 	Late  bool                                               // no offer in the INVITE: it comes in the 200, our answer in the ACK
@@ -56,6 +57,9 @@ func (p *Phone) place(d Dial) (*Call, error) {
 	c.rec.ID = strconv.FormatUint(c.talk, 16)
 	c.rec.CallID = p.token() + "@" + p.addr.Addr().String()
 	c.local = "<sip:" + cmp.Or(d.From, p.cfg.Name) + "@" + p.addr.String() + ">"
+	if d.Display != "" {
+		c.local = `"` + d.Display + `" ` + c.local
+	}
 	c.remote = "<" + cmp.Or(d.To, d.URI) + ">"
 	c.cseq = 1
 	if err := c.listen(); err != nil {

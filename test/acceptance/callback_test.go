@@ -87,7 +87,7 @@ func TestWhoFailedAndDidNotGetThroughIsRungBack(t *testing.T) {
 		if err := n.cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		<-n.exited
+		t.Logf("nines was killed: %v", <-n.exited)
 		n.gone = true
 		n.console = nil
 		n.launch()

@@ -187,7 +187,7 @@ notify:
 	if err := n.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-n.exited
+	t.Logf("nines was killed: %v", <-n.exited)
 	n.gone = true
 	before := len(good.heard(diverted))
 	n.launch()

@@ -58,6 +58,9 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	leave()
 	end()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
 	os.Exit(code)
 }
 
