@@ -659,6 +659,9 @@ func (s *session) legTick(now time.Time, p *party) {
 	for _, e := range p.leg.Tick(now, nil) {
 		switch e.Kind {
 		case leg.Resend:
+			if p == &s.caller && !s.affords(e.Data) {
+				continue
+			}
 			s.loop.s.count.resent.Add(1)
 			if p.lost {
 				s.callBack(p)
@@ -723,6 +726,9 @@ func (s *session) bye(now time.Time, p *party, from *wire.Message, reason, why s
 		return
 	}
 	p.leg.End()
+	if p == &s.caller && s.stranger != nil {
+		return // nobody has shown that there is a dialog at the other end
+	}
 	var extra []wire.Header
 	if reason != "" {
 		extra = append(extra, wire.Header{Name: "Reason", Value: reason})

@@ -506,16 +506,6 @@ func TestStrangersHearNothing(t *testing.T) {
 			t.Errorf("unknown INVITEs %d, calls %d; want it counted and not carried", got.UnknownInvites, got.Calls)
 		}
 	})
-	onStage(t, func(r *sip.Routing) { r.AnswerEmergency = true }, func(st *stage) {
-		stranger := newActor(t, st.net.Host("stranger", netip.MustParseAddr("10.6.6.6")))
-		defer stranger.close()
-		stranger.invite("sip:999@nines", sdpOf(stranger, 1))
-		stranger.expect("100 INVITE")
-		st.rooms["control-room"].expect("INVITE")
-		d := stranger.invite("sip:101@nines", sdpOf(stranger, 1))
-		stranger.expect("100 INVITE")
-		d.ack(stranger.expect("403 INVITE"), "")
-	})
 }
 
 func TestATCPEndpointIsAskedByTCP(t *testing.T) {

@@ -133,6 +133,9 @@ func (l *loop) onNew(now time.Time, m *wire.Message, f wire.Flow) {
 			l.s.count.unknown.Add(1)
 			return
 		}
+		if l.tooMany(now, l.s.gate.others, f, m.Method) {
+			return
+		}
 		if ofDialog(m.Method) { // RFC 3261 §12.2.2, §15.1.2
 			l.send(replyFlow(m, f), simpleReply(m, f.Remote, 481, "Call/Transaction Does Not Exist", l.stray()))
 			return
@@ -155,6 +158,13 @@ func ofDialog(method string) bool {
 func (l *loop) onInvite(now time.Time, m *wire.Message, f wire.Flow, r *routing, trunk *Trunk) {
 	key := l.serverKey(m, f)
 	flow := replyFlow(m, f)
+	unproven := false
+	if trunk == nil && l.isStranger(f) {
+		if !l.admits(key, m, f, r) {
+			return
+		}
+		unproven = f.Proto == wire.UDP
+	}
 	var isNew bool
 	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, true, f.Proto.Stream(), l.effects)
 	l.apply(now)
@@ -173,6 +183,11 @@ func (l *loop) onInvite(now time.Time, m *wire.Message, f wire.Flow, r *routing,
 	// RFC 3261 §17.2.1: the 100 goes at once, before anything is decided.
 	l.complete(m)
 	trying := simpleReply(m, f.Remote, 100, "Trying", "")
+	if unproven { // or when its INVITE repeats
+		newSession(now, l, key, m, f, r, trunk, trying)
+		l.respond(now, key, 100, trying)
+		return
+	}
 	l.respond(now, key, 100, trying)
 	newSession(now, l, key, m, f, r, trunk, trying)
 }
@@ -221,6 +236,7 @@ func (l *loop) onAck(now time.Time, m *wire.Message, f wire.Flow) {
 		return
 	}
 	if s, part := l.dialog(m); s != nil && s.comesFrom(part, f) {
+		s.proven(part)
 		s.acked(now, part, m)
 		l.touch(s)
 	}
@@ -230,6 +246,13 @@ func (l *loop) onAck(now time.Time, m *wire.Message, f wire.Flow) {
 func (l *loop) onCancel(now time.Time, m *wire.Message, f wire.Flow) {
 	key := l.serverKey(m, f)
 	flow := replyFlow(m, f)
+	invite := *m
+	invite.Method = "INVITE"
+	s, ok := l.invites[l.serverKey(&invite, f)]
+	if !ok && l.isStranger(f) { // of no call: it gets no answer
+		l.s.count.unknown.Add(1)
+		return
+	}
 	var isNew bool
 	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, false, f.Proto.Stream(), l.effects)
 	l.apply(now)
@@ -237,13 +260,11 @@ func (l *loop) onCancel(now time.Time, m *wire.Message, f wire.Flow) {
 		l.s.count.repeats.Add(1)
 		return
 	}
-	invite := *m
-	invite.Method = "INVITE"
-	s, ok := l.invites[l.serverKey(&invite, f)]
 	if !ok {
 		l.respond(now, key, 481, simpleReply(m, f.Remote, 481, "Call/Transaction Does Not Exist", l.stray()))
 		return
 	}
+	s.heardStranger(l.size())
 	s.cancelCame(f)
 	l.respond(now, key, 200, simpleReply(m, f.Remote, 200, "OK", s.caller.leg.LocalTag))
 	s.cancelled(now, l.serverKey(&invite, f), m)
@@ -254,6 +275,10 @@ func (l *loop) onCancel(now time.Time, m *wire.Message, f wire.Flow) {
 func (l *loop) onInDialog(now time.Time, m *wire.Message, f wire.Flow) {
 	key := l.serverKey(m, f)
 	flow := replyFlow(m, f)
+	s, part := l.dialog(m)
+	if l.isStranger(f) && !l.mayStay(now, key, s, part, m, f) {
+		return
+	}
 	var isNew bool
 	isNew, _, l.effects = l.txns.Receive(now, key, 0, flow, m.Method == "INVITE", f.Proto.Stream(), l.effects)
 	l.apply(now)
@@ -261,7 +286,6 @@ func (l *loop) onInDialog(now time.Time, m *wire.Message, f wire.Flow) {
 		l.s.count.repeats.Add(1)
 		return
 	}
-	s, part := l.dialog(m)
 	if s == nil {
 		l.s.count.stray.Add(1)
 		l.respond(now, key, 481, simpleReply(m, f.Remote, 481, "Call/Transaction Does Not Exist", ""))
@@ -272,6 +296,7 @@ func (l *loop) onInDialog(now time.Time, m *wire.Message, f wire.Flow) {
 		l.respond(now, key, 403, simpleReply(m, f.Remote, 403, "Forbidden", ""))
 		return
 	}
+	s.proven(part)
 	s.inDialog(now, part, key, m, f)
 	l.touch(s)
 }

@@ -39,6 +39,7 @@ type loop struct {
 	current  *session             // the call that was touched last, for faults
 	waiting  map[txn.Key]pending  // who gets the responses to our requests
 	invites  map[txn.Key]*session // calls by their caller's INVITE, for CANCEL
+	unproven map[txn.Key]*session // of them, those of strangers whose address is not proven
 	calls    map[uint64]*session
 	next     uint64 // number of the next call
 	alarms   alarms
@@ -96,10 +97,10 @@ func newLoop(s *Server, n int, rnd *rand.Rand) *loop {
 		wakeup:  make(chan struct{}, 1),
 		txns:    txn.New[wire.Flow](txn.Timers{}),
 		waiting: map[txn.Key]pending{},
-		invites: map[txn.Key]*session{},
-		calls:   map[uint64]*session{},
-		missed:  map[policy.EndpointName]missed{},
-		trace:   trace{calls: map[uint64]traced{}},
+		invites: map[txn.Key]*session{}, unproven: map[txn.Key]*session{},
+		calls:  map[uint64]*session{},
+		missed: map[policy.EndpointName]missed{},
+		trace:  trace{calls: map[uint64]traced{}},
 	}
 }
 
@@ -318,6 +319,9 @@ func (l *loop) apply(now time.Time) {
 		l.applied++
 		switch e.Kind {
 		case txn.Send:
+			if len(l.unproven) > 0 && !l.unproven[e.Key].affords(e.Data) {
+				continue
+			}
 			l.send(e.Flow, e.Data)
 		case txn.TimedOut, txn.Failed:
 			if w, ok := l.waiting[e.Key]; ok { // it stays until Ended: an INVITE may be answered late
@@ -340,6 +344,7 @@ func (l *loop) ended(key txn.Key) {
 			d.done()
 		}
 	}
+	delete(l.unproven, key)
 	if s, ok := l.invites[key]; ok {
 		delete(l.invites, key)
 		s.callerDone = true

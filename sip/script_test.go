@@ -176,6 +176,8 @@ type actor struct {
 
 	present atomic.Bool // answers OPTIONS inside a call too
 
+	wrote atomic.Int64 // bytes
+
 	proto string   // as Via has it: UDP unless said
 	node  net.Addr // where it knows the proxy
 	seq   int
@@ -244,6 +246,7 @@ func (a *actor) listen() {
 func (a *actor) send(to net.Addr, head, body string) {
 	text := strings.ReplaceAll(strings.TrimSpace(head), "\n", "\r\n")
 	text += fmt.Sprintf("\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	a.wrote.Add(int64(len(text)))
 	if _, err := a.conn.WriteTo([]byte(text), to); err != nil {
 		a.t.Errorf("%s: %v", a.host.Name(), err)
 	}

@@ -19,16 +19,17 @@ import (
 
 // session is one call as this room sees it: the messages, dialogs and ports around a call.Call, which decides. Its loop owns it.
 type session struct {
-	loop    *loop
-	id      uint64
-	name    string // in the log and in the book
-	log     zerolog.Logger
-	began   time.Time
-	machine *call.Call
-	routing *routing // the configuration it began with (R3)
-	trunk   *Trunk
-	match   policy.Match
-	number  string // the caller's number as far as it is known; for R9 only, never logged
+	loop     *loop
+	id       uint64
+	name     string // in the log and in the book
+	log      zerolog.Logger
+	began    time.Time
+	machine  *call.Call
+	routing  *routing // the configuration it began with (R3)
+	trunk    *Trunk
+	stranger *stranger // nil: a trunk's, or one whose address is proven
+	match    policy.Match
+	number   string // the caller's number as far as it is known; for R9 only, never logged
 
 	caller    party
 	key       txn.Key       // the caller's INVITE
@@ -132,10 +133,14 @@ func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flo
 	s.match = r.policy.Match(s.query(now))
 	switch {
 	case !s.match.Found && trunk.Name == "":
-		l.refuse(now, key, m, f, 403, "Forbidden") // a stranger reaches emergency numbers only
+		l.refuse(now, key, m, f, 403, "Forbidden") // an endpoint that is no trunk reaches emergency numbers only
 		return
 	case !s.match.Found:
 		l.refuse(now, key, m, f, 404, "Not Found")
+		return
+	case s.match.Route.Class != policy.Emergency && l.tooMany(now, l.s.gate.routine, f, "routine calls"):
+		l.txns.Forget(key)
+		l.turnAway(m, f, 480, "Temporarily Unavailable", wire.Header{Name: "Retry-After", Value: utoa(uint64(retryLeast + l.rnd.IntN(retryMost-retryLeast)))})
 		return
 	}
 	s.number = callerNumber(m)
@@ -146,6 +151,10 @@ func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flo
 	}
 	l.calls[s.id] = s
 	l.invites[key] = s
+	if trunk.Name == "" && f.Proto == wire.UDP && l.isStranger(f) {
+		s.stranger = &stranger{credit: l.size(), size: l.size()}
+		l.unproven[key] = s
+	}
 	l.s.count.calls.Add(1)
 	l.s.count.active.Add(1)
 	l.s.cfg.Observer.CallBegan(trunk.Name, s.onRoute)
@@ -526,6 +535,7 @@ func (s *session) aim(at *attempt) {
 	}
 	switch {
 	case s.caller.media == nil:
+	case s.stranger != nil: // its ACK joins them
 	case at.media != nil:
 		s.loop.s.cfg.Media.Join(s.caller.media, at.media)
 	case s.frozen == nil:

@@ -142,6 +142,7 @@ type Server struct {
 	count   counters
 	names   *resolver
 	said    sayings
+	gate    gate
 	listen  []wire.Listen                              // our concrete sockets
 	treats  atomic.Pointer[map[policy.RouteName]Treat] // replaced whole, under shared.mu
 
@@ -182,7 +183,7 @@ func New(cfg Config, r Routing) (*Server, error) {
 	if cfg.Loops > maxLoops {
 		cfg.Loops = maxLoops
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, born: time.Now(), shared: shared{out: map[string]int{}, options: map[policy.EndpointName]bool{}, byeTimes: map[policy.EndpointName][]time.Time{}, paused: map[policy.EndpointName]time.Time{}}}
+	s := &Server{cfg: cfg, log: cfg.Log, born: time.Now(), gate: newGate(), shared: shared{out: map[string]int{}, options: map[policy.EndpointName]bool{}, byeTimes: map[policy.EndpointName][]time.Time{}, paused: map[policy.EndpointName]time.Time{}}}
 	look := cfg.DNS.look
 	if cfg.Resolve != nil {
 		look = plainLook(cfg.Resolve)
@@ -330,56 +331,6 @@ func (s *Server) owner(data []byte) int {
 		}
 	}
 	return int(h % uint32(len(s.loops)))
-}
-
-// accept is the source check, before anything is parsed: trunks, endpoints, and whoever shows a token of ours.
-func (s *Server) accept(src netip.AddrPort, _ wire.Proto, data []byte) bool {
-	if s.known.Load().has(src.Addr().Unmap()) {
-		return true
-	}
-	r := s.routing.Load()
-	if data == nil { // a stream connection is accepted before it says anything
-		return r.AnswerEmergency
-	}
-	p, ok := wire.Peek(data)
-	if !ok {
-		return false
-	}
-	if len(p.Method) == 0 {
-		_, ours := parseToken(branchToken(p.Branch))
-		return ours
-	}
-	if _, ours := parseToken(p.ToTag); ours {
-		return true
-	}
-	if string(p.Method) == "INVITE" {
-		s.strangerCalls(src, p)
-	}
-	switch string(p.Method) {
-	case "INVITE", "ACK", "CANCEL":
-		return r.AnswerEmergency
-	}
-	return false
-}
-
-// strangerCalls counts an INVITE from nobody we know. Where it calls an emergency number it may be a carrier's new address, and somebody should
-// know; once a minute is enough, whatever a scanner does.
-func (s *Server) strangerCalls(src netip.AddrPort, p wire.Peeked) {
-	s.count.unknownInvites.Add(1)
-	now := time.Now().Unix()
-	last := s.strangerSaid.Load()
-	if now-last < 60 {
-		return
-	}
-	m := s.routing.Load().policy.Match(policy.Query{RequestURI: string(p.URI)})
-	if m.Found && s.strangerSaid.CompareAndSwap(last, now) {
-		s.log.Warn().Stringer("from", src).Str("called", m.Number).
-			Msg("an unknown source calls an emergency number: a carrier's new address? Add it to the trunk's from, or set unknown_sources: answer_emergency")
-		s.cfg.Observer.Recorded(Record{
-			Kind: NoticeGiven, At: time.Unix(now, 0), What: StrangerCalls, Called: m.Number,
-			Why: src.Addr().Unmap().String() + " calls an emergency number and is on no trunk: a carrier's new address?",
-		})
-	}
 }
 
 // resolved rebuilds the set of hosts whose messages are read.

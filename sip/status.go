@@ -17,6 +17,7 @@ type counters struct {
 	active, talking                                                 atomic.Int64
 	requests, responses, garbage, malformed, stray, overflow        atomic.Uint64
 	unknown, unknownInvites, icmp, panics, stalls, noPorts, spoofed atomic.Uint64
+	limited                                                         atomic.Uint64
 	resent, repeats                                                 atomic.Uint64
 	rescues, rescued, kept, lostTalking                             atomic.Uint64
 	rescuing                                                        atomic.Int64
@@ -41,6 +42,7 @@ type Counters struct {
 	Overflow         uint64 `json:"overflow"`        // dropped because a loop was full
 	Unknown          uint64 `json:"unknown"`         // requests of hosts that are neither trunk nor endpoint
 	UnknownInvites   uint64 `json:"unknown_invites"` // INVITEs of such hosts
+	Limited          uint64 `json:"limited"`         // messages of such hosts, and of routine callers, that were too many
 	Spoofed          uint64 `json:"spoofed"`         // requests within calls from others than those in them
 	ICMP             uint64 `json:"icmp"`
 	Panics           uint64 `json:"panics"`
@@ -71,7 +73,7 @@ func (s *Server) Counters() Counters {
 		Active: c.active.Load(), Talking: c.talking.Load(),
 		Requests: c.requests.Load(), Responses: c.responses.Load(), Garbage: c.garbage.Load(), Malformed: c.malformed.Load(),
 		Stray: c.stray.Load(), Overflow: c.overflow.Load(), Unknown: c.unknown.Load(), UnknownInvites: c.unknownInvites.Load(),
-		ICMP: c.icmp.Load(), Panics: c.panics.Load(), Stalls: c.stalls.Load(), NoPorts: c.noPorts.Load(), Spoofed: c.spoofed.Load(),
+		ICMP: c.icmp.Load(), Panics: c.panics.Load(), Stalls: c.stalls.Load(), NoPorts: c.noPorts.Load(), Spoofed: c.spoofed.Load(), Limited: c.limited.Load(),
 		Resent: c.resent.Load(), Repeats: c.repeats.Load(), Rescues: c.rescues.Load(), Rescued: c.rescued.Load(), Kept: c.kept.Load(), Rescuing: c.rescuing.Load(), LostTalking: c.lostTalking.Load(),
 		Announced: c.announced.Load(), Announcements: c.announcements.Load(), Announcing: c.announcing.Load(), Escaped: c.escaped.Load(),
 		Unplayable: c.unplayable.Load(), EmergencyWaiting: c.emergencyWaiting.Load(),
