@@ -94,6 +94,9 @@ func Run(ctx context.Context, o Options) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	if cores := makeRoom(); o.Loops == 0 {
+		o.Loops = cores
+	}
 	n, err := Start(o)
 	if err != nil {
 		return err

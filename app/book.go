@@ -18,7 +18,7 @@ import (
 // bookConfig says where the book is and how long it is kept.
 func bookConfig(f *configs.File, log zerolog.Logger) journal.Config {
 	c := journal.Config{
-		Path: f.Journal.Path, Key: f.Journal.SignKey, Keep: f.Journal.Keep, KeepMessages: f.Journal.KeepMessages, MaxBytes: f.Journal.KeepSize, Node: f.Name, Log: log,
+		Path: f.Journal.Path, Key: f.Journal.SignKey, Keep: f.Journal.Keep, KeepMessages: f.Journal.KeepMessages, MaxBytes: f.Journal.KeepSize, Node: f.Name, Thread: stepBehind, Log: log,
 	}
 	for _, a := range f.Journal.Also {
 		c.Also = append(c.Also, journal.Sink{File: a.File, I3: a.I3})

@@ -20,13 +20,18 @@ type callList struct {
 	mu    sync.Mutex
 	calls map[string]*heldCall
 	talks map[string]*heldCall // of them, those whose messages wait to become an entry
-	over  []string             // names of calls that are over, oldest first
+	over  [keptCalls]string    // names of calls that are over, a ring
+	next  int                  // the oldest of them
+
+	room  [][]heldMessage // for messages that wait, emptied
+	quote []byte          // for their text
 }
 
 // heldCall is one call as it was told.
 type heldCall struct {
 	sum      console.CallSummary
-	entries  []journal.Entry
+	entries  []byte   // packed: a call that talks is to take little
+	n        int      // of them
 	talked   []string // endpoints that had it
 	from     string   // who a caller without a number says to be
 	asserted string
@@ -62,8 +67,9 @@ func (l *callList) record(r *sip.Record) journal.Entry {
 		e.Count, e.Data = c.sum.Attempts, asJSON(c.end())
 		l.bury(r.Call)
 	}
-	if len(c.entries) < keptEntries {
-		c.entries = append(c.entries, e)
+	if c.n < keptEntries {
+		c.entries = journal.Pack(c.entries, &e)
+		c.n++
 	}
 	return e
 }
@@ -130,11 +136,9 @@ func (c *heldCall) end() endData {
 
 // bury puts a call among those that are over.
 func (l *callList) bury(name string) {
-	l.over = append(l.over, name)
-	if len(l.over) > keptCalls {
-		delete(l.calls, l.over[0])
-		l.over = slices.Delete(l.over, 0, 1)
-	}
+	delete(l.calls, l.over[l.next])
+	l.over[l.next] = name
+	l.next = (l.next + 1) % keptCalls
 }
 
 // lives says whether a call is in progress.
@@ -171,7 +175,7 @@ func (l *callList) detail(id string) (console.CallDetail, bool) {
 	c := l.calls[id]
 	if c == nil {
 		for _, other := range l.calls {
-			if other.sum.CallID == id || slices.ContainsFunc(other.entries, func(e journal.Entry) bool { return e.CallID == id }) {
+			if other.sum.CallID == id || slices.ContainsFunc(journal.Unpack(other.entries), func(e journal.Entry) bool { return e.CallID == id }) {
 				c = other
 			}
 		}
@@ -179,9 +183,6 @@ func (l *callList) detail(id string) (console.CallDetail, bool) {
 	if c == nil {
 		return console.CallDetail{}, false
 	}
-	d := console.CallDetail{Call: c.sum, Entries: slices.Clone(c.entries), MessagesLost: c.messages.lost}
-	if c.messages.n > 0 {
-		d.Messages = messagesOf(append(slices.Clone(c.messages.text), "]}"...))
-	}
+	d := console.CallDetail{Call: c.sum, Entries: journal.Unpack(c.entries), Messages: c.messages.shown(), MessagesLost: c.messages.lost}
 	return d, true
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"nines/journal"
 	"nines/policy"
 	"nines/sip"
+	"nines/sip/wire"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 	callMessages   = 500             // of one call
 	callText       = 512 << 10       // bytes of one call's messages
 	entryText      = 48 << 10        // bytes of an entry's messages: then it is made at once
-	usualText      = 12 << 10        // bytes of a set-up
+	spareRoom      = 1000            // lists of messages that are kept for the calls to come
 )
 
 // messageData is the Data of a CallSignalingMessage: some messages of one call, in order.
@@ -53,12 +55,19 @@ func keepsMessages(m configs.Messages, class policy.Class) bool {
 	return m == configs.AllMessages || m == configs.EmergencyMessages && class == policy.Emergency
 }
 
+// heldMessage is a message as it was told. The bytes are the loop's, which nobody changes.
+type heldMessage struct {
+	at      time.Time
+	in      bool
+	attempt int
+	flow    wire.Flow
+	data    []byte
+}
+
 // heldMessages are the messages of a call that wait to become an entry.
 type heldMessages struct {
-	text       []byte // as JSON, without the end
-	n          int
-	since      time.Time
-	last       time.Time
+	waits      []heldMessage
+	bytes      int // of their data
 	allN, allB int // of the call
 	lost       int
 }
@@ -69,49 +78,56 @@ func (h *heldMessages) add(r *sip.Record) bool {
 		h.lost++
 		return false
 	}
-	if h.n == 0 {
-		h.text, h.since = append(make([]byte, 0, usualText), `{"messages":[`...), r.At
-	} else {
-		h.text = append(h.text, ',')
-	}
-	h.text = appendMessage(h.text, r)
-	h.n++
+	h.waits = append(h.waits, heldMessage{at: r.At, in: r.In, attempt: r.Attempt, flow: r.Flow, data: r.Data})
+	h.bytes += len(r.Data)
 	h.allN++
 	h.allB += len(r.Data)
-	h.last = r.At
 	return true
 }
 
-// take makes an entry's Data of what waits.
-func (h *heldMessages) take() (data json.RawMessage, n int) {
-	data, n = append(h.text, "]}"...), h.n
-	h.text, h.n = nil, 0
-	return data, n
+// shown are the messages that wait, for the console.
+func (h *heldMessages) shown() []console.CallMessage {
+	if len(h.waits) == 0 {
+		return nil
+	}
+	return messagesOf(appendMessages(nil, h.waits))
+}
+
+// appendMessages writes a messageData.
+func appendMessages(b []byte, messages []heldMessage) []byte {
+	b = append(b, `{"messages":[`...)
+	for i := range messages {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendMessage(b, &messages[i])
+	}
+	return append(b, "]}"...)
 }
 
 // appendMessage writes a message as a console.CallMessage, without encoding/json: there are a dozen in each call.
-func appendMessage(b []byte, r *sip.Record) []byte {
+func appendMessage(b []byte, m *heldMessage) []byte {
 	b = append(b, `{"at":"`...)
-	b = r.At.AppendFormat(b, time.RFC3339Nano)
+	b = m.at.AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","in":`...)
-	b = strconv.AppendBool(b, r.In)
-	if r.Attempt > 0 {
+	b = strconv.AppendBool(b, m.in)
+	if m.attempt > 0 {
 		b = append(b, `,"attempt":`...)
-		b = strconv.AppendInt(b, int64(r.Attempt), 10)
+		b = strconv.AppendInt(b, int64(m.attempt), 10)
 	}
 	b = append(b, `,"proto":"`...)
-	b = append(b, r.Flow.Proto.String()...)
+	b = append(b, m.flow.Proto.String()...)
 	b = append(b, `","local":"`...)
-	b = r.Flow.Local.AppendTo(b)
+	b = m.flow.Local.AppendTo(b)
 	b = append(b, `","remote":"`...)
-	b = r.Flow.Remote.AppendTo(b)
-	if !utf8.Valid(r.Data) {
+	b = m.flow.Remote.AppendTo(b)
+	if !utf8.Valid(m.data) {
 		b = append(b, `","base64":"`...)
-		b = base64.StdEncoding.AppendEncode(b, r.Data)
+		b = base64.StdEncoding.AppendEncode(b, m.data)
 		return append(b, `"}`...)
 	}
 	b = append(b, `","text":"`...)
-	b = appendQuoted(b, r.Data)
+	b = appendQuoted(b, m.data)
 	return append(b, `"}`...)
 }
 
@@ -156,11 +172,14 @@ func (l *callList) message(r *sip.Record) (e journal.Entry, complete, lost bool)
 	if c == nil {
 		return e, false, true
 	}
+	if n := len(l.room); c.messages.waits == nil && n > 0 {
+		c.messages.waits, l.room = l.room[n-1], l.room[:n-1]
+	}
 	if !c.messages.add(r) {
 		return e, false, true
 	}
 	l.talks[r.Call] = c
-	if len(c.messages.text) < entryText {
+	if c.messages.bytes < entryText {
 		return e, false, false
 	}
 	return l.messageEntry(c), true, false
@@ -169,8 +188,15 @@ func (l *callList) message(r *sip.Record) (e journal.Entry, complete, lost bool)
 // messageEntry makes an entry of the messages of a call that wait. It names the caller, so that erasing that number erases them.
 func (l *callList) messageEntry(c *heldCall) journal.Entry {
 	delete(l.talks, c.sum.ID)
-	last := c.messages.last
-	data, n := c.messages.take()
+	waits := c.messages.waits
+	n, last := len(waits), waits[len(waits)-1].at
+	l.quote = appendMessages(l.quote[:0], waits)
+	data := bytes.Clone(l.quote)
+	c.messages.waits, c.messages.bytes = nil, 0
+	clear(waits)
+	if len(l.room) < spareRoom {
+		l.room = append(l.room, waits[:0])
+	}
 	return journal.Entry{
 		At: last, Type: journal.CallSignalingMessage, Call: c.sum.ID, CallID: c.sum.CallID, Route: c.sum.Route, Class: c.sum.Class, Caller: c.sum.Caller, Called: c.sum.Called,
 		Count: n, Data: data,
@@ -183,7 +209,7 @@ func (l *callList) gathered(now time.Time, all bool) []journal.Entry {
 	defer l.mu.Unlock()
 	var out []journal.Entry
 	for _, c := range l.talks {
-		if all || now.Sub(c.messages.since) >= messagesGather {
+		if all || now.Sub(c.messages.waits[0].at) >= messagesGather {
 			out = append(out, l.messageEntry(c))
 		}
 	}

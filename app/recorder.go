@@ -110,6 +110,7 @@ func (r *recorder) rouse() {
 
 // run writes down what is told until ctx ends, and then what is left.
 func (r *recorder) run(ctx context.Context) {
+	stepBehind()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	gather := time.NewTimer(0)

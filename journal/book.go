@@ -24,6 +24,7 @@ type Config struct {
 	MaxBytes     int64         // when the book takes more of the disk the oldest entries are forgotten; 0: no limit
 	Node         string        // this node's name, for other places
 	Also         []Sink        // other places where entries go
+	Thread       func()        // called first on the goroutine that writes; nil: nothing
 	Log          zerolog.Logger
 
 	// What a test replaces. Zero values mean the usual.
@@ -237,6 +238,9 @@ func (b *Book) shut() {
 
 // write is the writing goroutine.
 func (b *Book) write(ctx context.Context) {
+	if b.cfg.Thread != nil {
+		b.cfg.Thread()
+	}
 	b.loadKey()
 	b.lastTidy = time.Now() // not in the first minute, when there is enough to do
 	b.reopen()

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/s2"
 )
 
 // An entry in the book is a record:
@@ -377,7 +380,11 @@ func (r *record) entry(seq int64) (Entry, error) {
 	e.Caller = r.text(callerField, &e)
 	e.Called = r.text(calledField, &e)
 	if d := &r.personal[dataField]; d.has && !d.erased {
-		e.Data = append([]byte(nil), d.value...)
+		data, err := unsqueezed(d.value)
+		if err != nil {
+			return e, err
+		}
+		e.Data = data
 	} else if d.has {
 		e.Erased = true
 	}
@@ -422,33 +429,74 @@ func (c *chain) add(r *record) hash {
 	return c.head
 }
 
-// salts are random bytes, fetched many at a time.
-type salts struct{ left []byte }
+// pen is what records are made with.
+type pen struct {
+	salts   []byte // random bytes, fetched many at a time
+	squeeze []byte // for Data of the record that was made last
+}
 
-func (s *salts) next() []byte {
-	if len(s.left) < saltSize {
-		s.left = make([]byte, 256*saltSize)
-		if _, err := io.ReadFull(rand.Reader, s.left); err != nil {
+func (p *pen) salt() []byte {
+	if len(p.salts) < saltSize {
+		p.salts = make([]byte, 256*saltSize)
+		if _, err := io.ReadFull(rand.Reader, p.salts); err != nil {
 			panic("journal: the system has no randomness: " + err.Error()) // crypto/rand never returns an error
 		}
 	}
-	salt := s.left[:saltSize:saltSize]
-	s.left = s.left[saltSize:]
+	salt := p.salts[:saltSize:saltSize]
+	p.salts = p.salts[saltSize:]
 	return salt
 }
 
-// recordOf makes a record of an entry, without its hash.
-func recordOf(e *Entry, s *salts, public []byte) record {
+// recordOf makes a record of an entry, without its hash. It is good until the next one is made.
+func recordOf(e *Entry, p *pen, public []byte) record {
 	r := record{public: appendPublic(public, e)}
 	put := func(field int, value []byte) {
 		if len(value) > 0 {
-			r.personal[field] = personal{has: true, salt: s.next(), value: value}
+			r.personal[field] = personal{has: true, salt: p.salt(), value: value}
 		}
 	}
 	put(callerField, []byte(e.Caller))
 	put(calledField, []byte(e.Called))
-	put(dataField, e.Data)
+	var data []byte
+	data, p.squeeze = squeezed(e.Data, p.squeeze)
+	put(dataField, data)
 	return r
+}
+
+// Long Data is kept squeezed: a call's messages repeat each other. JSON never begins with the byte that says so.
+const (
+	squeezedMark  = 0x01
+	squeezedFrom  = 1 << 10
+	unsqueezeMost = 64 << 20 // what claims to be longer is broken
+)
+
+// squeezed gives data as it is kept, in buf if that is shorter.
+func squeezed(data, buf []byte) (kept, scratch []byte) {
+	if len(data) < squeezedFrom {
+		return data, buf
+	}
+	buf = slices.Grow(buf[:0], 1+s2.MaxEncodedLen(len(data)))
+	buf = append(buf, squeezedMark)
+	buf = buf[:1+len(s2.Encode(buf[1:cap(buf)], data))]
+	if len(buf) >= len(data) {
+		return data, buf
+	}
+	return buf, buf
+}
+
+// unsqueezed gives Data as it was, in memory of its own.
+func unsqueezed(value []byte) ([]byte, error) {
+	if len(value) == 0 || value[0] != squeezedMark {
+		return append([]byte(nil), value...), nil
+	}
+	if n, err := s2.DecodedLen(value[1:]); err != nil || n > unsqueezeMost {
+		return nil, errRecord
+	}
+	data, err := s2.Decode(nil, value[1:])
+	if err != nil {
+		return nil, errRecord
+	}
+	return data, nil
 }
 
 // key is the short hash under which a name is looked up. What is found by it is compared with the name itself.

@@ -34,7 +34,7 @@ CREATE TABLE minute (at INTEGER, what TEXT, who TEXT, n INTEGER NOT NULL, PRIMAR
 
 const (
 	applicationID = 0x6e696e65 // "nine"
-	schemaVersion = 1
+	schemaVersion = 2          // since 2 long Data is squeezed
 	pageSize      = 8192
 	blockSize     = 24 << 10 // a block that has grown to this is full
 )
@@ -54,13 +54,14 @@ type store struct {
 	file os.FileInfo
 
 	chain chain
-	salts salts
+	pen   pen
 	block block // the last one, which grows until it is full; empty: the next entry begins one
 	cut   int64 // the first entry that is kept
 
 	putBlock, putNames, putMinute, lastBlock *sql.Stmt
 
 	public, scratch []byte
+	body            []byte // of a block that was full, for the next
 	minutes         map[minuteKey]int64
 }
 
@@ -109,7 +110,7 @@ func openStore(path string, key ed25519.PrivateKey) (*store, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	s := &store{path: path, db: db, key: key, minutes: map[minuteKey]int64{}}
+	s := &store{path: path, db: db, key: key, body: make([]byte, 0, blockSize+blockSize/4), minutes: map[minuteKey]int64{}}
 	if err := s.begin(); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -188,7 +189,7 @@ func (s *store) prepareFile(ctx context.Context) error {
 		return err
 	}
 	if !fresh {
-		return nil
+		return s.exec(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
 	}
 	return s.exec(ctx, "BEGIN IMMEDIATE", schema, fmt.Sprintf("PRAGMA application_id = %d", applicationID), fmt.Sprintf("PRAGMA user_version = %d", schemaVersion), "COMMIT")
 }
@@ -367,14 +368,14 @@ func (s *store) add(ctx context.Context, e *Entry) error {
 		s.sign(e)
 	}
 	withoutNumbers(e)
-	r := recordOf(e, &s.salts, s.public[:0])
+	r := recordOf(e, &s.pen, s.public[:0])
 	s.public = r.public
 	h := s.chain.add(&r)
 	r.check = h[:checkSize]
 	e.Seq = s.chain.seq
 	b := &s.block
 	if b.body == nil {
-		*b = block{first: e.Seq, lo: e.At.UnixNano(), hi: e.At.UnixNano(), body: make([]byte, 0, blockSize+blockSize/4)}
+		b.first, b.lo, b.hi, b.body = e.Seq, e.At.UnixNano(), e.At.UnixNano(), s.body[:0]
 	}
 	b.body, s.scratch = r.append(b.body, s.scratch)
 	b.last, b.head, b.dirty = e.Seq, h, true
@@ -458,9 +459,18 @@ func (s *store) flush(ctx context.Context) error {
 	}
 	b.dirty = false
 	if len(b.body) >= blockSize {
-		s.block = block{}
+		s.body = b.body // SQLite has its own copy
+		b.calls.empty()
+		b.numbers.empty()
+		s.block = block{calls: b.calls, numbers: b.numbers}
 	}
 	return nil
+}
+
+// empty forgets the names and keeps the room for others.
+func (n *nameSet) empty() {
+	n.list = n.list[:0]
+	clear(n.have)
 }
 
 func (s *store) putWhole(ctx context.Context, b *block) error {
