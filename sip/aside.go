@@ -285,7 +285,8 @@ func (s *session) tell(now time.Time) error {
 	b = appendRecordRoutes(b, s.invite)
 	b = wire.AppendHeader(b, "Contact", s.caller.leg.Contact)
 	b = wire.AppendHeader(b, "Allow", allow)
-	b = appendTimer(b, s.grantTimer(now, &s.caller, s.invite))
+	b = appendTags(b, "Supported", s.caller.knownTags(nil))
+	b = s.grantTimer(b, now, &s.caller, s.invite)
 	b = wire.AppendHeader(b, "Content-Type", "application/sdp")
 	b = wire.AppendBody(b, text)
 	s.final, s.aside.answered, s.code = true, true, 200
@@ -434,7 +435,8 @@ func (s *session) renegotiate(now time.Time, key txn.Key, m *wire.Message, f wir
 	b := appendReply(make([]byte, 0, 800+len(text)), m, f.Remote, 200, "OK", "")
 	b = wire.AppendHeader(b, "Contact", s.caller.leg.Contact)
 	b = wire.AppendHeader(b, "Allow", allow)
-	b = appendTimer(b, s.grantTimer(now, &s.caller, m))
+	b = appendTags(b, "Supported", s.caller.knownTags(nil))
+	b = s.grantTimer(b, now, &s.caller, m)
 	b = wire.AppendHeader(b, "Content-Type", "application/sdp")
 	b = wire.AppendBody(b, text)
 	if m.Method == "INVITE" {

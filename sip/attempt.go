@@ -31,7 +31,8 @@ type attempt struct {
 
 	tag    string // our tag in its dialogs, also when a PBX forks
 	callID string
-	cseq   uint32 // of its INVITE
+	cseq   uint32           // of its INVITE
+	brief  leg.SessionTimer // what a 422 wants of it; then its INVITE is another one in the same would-be dialog
 	branch string
 	key    txn.Key
 	uri    string   // Request-URI of the INVITE
@@ -170,7 +171,10 @@ func (at *attempt) invite(f wire.Flow) []byte {
 	s, l := at.s, at.s.loop
 	m := s.invite
 	tok := token{loop: l.n, call: s.id, part: int(at.id)}
-	at.tag, at.callID, at.branch = tok.text(l.rnd), tok.text(l.rnd), tok.branch(l.rnd)
+	if at.cseq++; at.brief == (leg.SessionTimer{}) {
+		at.tag, at.callID, at.cseq = tok.text(l.rnd), tok.text(l.rnd), 1
+	}
+	at.branch = tok.branch(l.rnd)
 	at.uri, at.routes = at.requestURI()
 	at.fromBare, _ = leg.SplitTag(m.From)
 	at.to, _ = leg.SplitTag(m.To)
@@ -183,7 +187,7 @@ func (at *attempt) invite(f wire.Flow) []byte {
 	if err != nil {
 		panic(err) // a new leg takes its INVITE
 	}
-	at.from, at.cseq = line.From, line.CSeq
+	at.from = line.From
 	b := make([]byte, 0, 1536+len(body))
 	b = wire.AppendRequestLine(b, "INVITE", at.uri)
 	b = l.s.appendVia(b, f, at.branch)
@@ -197,6 +201,9 @@ func (at *attempt) invite(f wire.Flow) []byte {
 	b = wire.AppendCSeq(b, line.CSeq, "INVITE")
 	b = wire.AppendHeader(b, "Contact", contact)
 	b = appendOptionTags(b, m, s.machine.Class != policy.Routine)
+	for _, h := range sessionHeaders(at.leg.AskTimer()) {
+		b = wire.AppendHeader(b, h.Name, h.Value)
+	}
 	b = at.appendDiversion(b, f)
 	b = appendEndToEnd(b, m, true)
 	if at.madeOffer && !s.offer.ok { // a rescue of a call whose INVITE had no body
@@ -372,6 +379,7 @@ func (at *attempt) accepted(now time.Time, m *wire.Message, f wire.Flow) {
 		at.flow, at.dead = f, false // RFC 3261 §18.2.2: it may have come by a new connection, because the one that we asked by is gone
 	}
 	at.answerMsg, at.answered, at.final, at.leg = m, true, true, d
+	d.TimerAnswered(now, sessionOf(m))
 	usable := !o.NoAnswer
 	if !at.madeOffer {
 		usable = describe(m).ok
@@ -422,7 +430,7 @@ func (at *attempt) early() *wire.Message {
 }
 
 func (at *attempt) refused(now time.Time, m *wire.Message) {
-	if at.final {
+	if at.final || m.Status == 422 && at.askLonger(now, m) {
 		return
 	}
 	at.final = true
@@ -446,6 +454,18 @@ func (at *attempt) refused(now time.Time, m *wire.Message) {
 		ev.Contacts = contacts(m)
 	}
 	s.feed(now, ev)
+}
+
+// askLonger asks again with the session interval that a 422 wants (RFC 4028 §7.3). It is no refusal: nobody else is asked for it.
+func (at *attempt) askLonger(now time.Time, m *wire.Message) bool {
+	if at.stopped || !at.leg.TimerTooBrief(minSE(m)) {
+		return false
+	}
+	delete(at.s.loop.waiting, at.key) // its transaction stays, and acknowledges a 422 that repeats
+	at.brief, at.earlyMsgs = at.leg.Timer, nil
+	at.s.log.Info().Str("endpoint", string(at.ep.Name)).Dur("min_se_ms", minSE(m)).Msg("asking again with a longer session interval")
+	at.send(now, at.flow)
+	return true
 }
 
 // contacts gives the SIP URIs that a redirect names, the most wanted first (RFC 3261 §8.1.3.4, §20.10).

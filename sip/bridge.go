@@ -57,6 +57,9 @@ func (s *session) inDialog(now time.Time, part int, key txn.Key, m *wire.Message
 	if m.Has("Supported") {
 		in.Supported = m.List("Supported")
 	}
+	if m.Has("Allow") {
+		in.Allow = m.List("Allow")
+	}
 	d := p.leg.Receive(in, s.loop.rnd.Uint32())
 	if d.Confirms { // its ACK was lost
 		if p == &s.caller && !s.isConfirmed() {
@@ -180,6 +183,8 @@ func (s *session) onEarly(now time.Time, p *party, key txn.Key, m *wire.Message,
 	switch {
 	case s.over:
 		s.reply(now, key, m, f, 481, "Call/Transaction Does Not Exist")
+	case p.renews(m, describe(m)): // a session lasts, whoever is looked for
+		s.renew(now, p, key, m, f)
 	case m.Method == "OPTIONS" || m.Method == "INFO" || m.Method == "UPDATE" && !describe(m).ok:
 		s.reply(now, key, m, f, 200, "OK", wire.Header{Name: "Allow", Value: allow}, wire.Header{Name: "Contact", Value: p.leg.Contact})
 	default:
@@ -191,14 +196,19 @@ func (s *session) onEarly(now time.Time, p *party, key txn.Key, m *wire.Message,
 // relay is a request in dialog that was passed to the other side and waits for its answer.
 type relay struct {
 	s        *session
-	part     int // where the request came from; -1 for our own re-INVITE
+	part     int // where the request came from; -1 for one of our own
 	from, to *party
 	key      txn.Key // of the request that came in
 	req      *wire.Message
 	src      wire.Flow
 	offer    description // what came in; after a late offer's 2xx what that offered
 	sent     []byte      // the session description as it went out
-	client   txn.Key     // of the request that went out
+	body     []byte      // the whole body around it
+	ctype    string
+	own      string  // our own request's method; empty: INVITE
+	refresh  bool    // it is a refresh of ours (RFC 4028)
+	renews   bool    // the request that came in is a refresh of its session and no more
+	client   txn.Key // of the request that went out
 	line     leg.Line
 	branch   string
 	flow     wire.Flow
@@ -226,6 +236,7 @@ func (s *session) pass(now time.Time, part int, key txn.Key, m *wire.Message, f 
 	if r.offer.ok {
 		body, r.sent = s.rewritten(r.to, r.offer)
 	}
+	r.renews = r.from.renews(m, r.offer)
 	s.relays = append(s.relays, r)
 	r.send(now, m, body, m.ContentType)
 }
@@ -245,10 +256,8 @@ const reinviteLimit = 3*time.Minute + time.Second
 // send writes the request on the other side's dialog.
 func (r *relay) send(now time.Time, from *wire.Message, body []byte, ctype string) {
 	s, l := r.s, r.s.loop
-	method := "INVITE"
-	if from != nil {
-		method = from.Method
-	}
+	method := r.method()
+	r.body, r.ctype = body, ctype
 	if method == "INVITE" && r.to.leg.Pending2xx != nil {
 		r.busy(now) // our 2xx has no ACK yet: the INVITE before this one is still under way there (RFC 3261 §14.1)
 		return
@@ -271,8 +280,20 @@ func (r *relay) send(now time.Time, from *wire.Message, body []byte, ctype strin
 		}
 		r.flow = flow
 		r.branch = token{loop: l.n, call: s.id, part: s.partOf(r.to)}.branch(l.rnd)
-		r.client = l.request(now, method, r.branch, flow, l.build(r.to, r.line, flow, r.branch, from, ctype, body, nil), timeout, r)
+		r.client = l.request(now, method, r.branch, flow, l.build(r.to, r.line, flow, r.branch, from, ctype, body, r.timer()), timeout, r)
 	})
+}
+
+// timer is what a request of ours says about its leg's session timer (RFC 4028 §7.4). What the request that it was made of said is of that one's leg.
+func (r *relay) timer() []wire.Header {
+	if !negotiates(r.line.Method) {
+		return nil
+	}
+	var extra []wire.Header
+	if r.req == nil {
+		extra = append(extra, wire.Header{Name: "Supported", Value: "timer"})
+	}
+	return append(extra, sessionHeaders(r.to.leg.AskTimer())...)
 }
 
 // busy says that the other side is in the middle of an exchange of its own: glare (RFC 3261 §14.2).
@@ -287,6 +308,10 @@ func (r *relay) busy(now time.Time) {
 
 // again tries our own re-INVITE later: the other side is busy with an exchange of its own (RFC 3261 §14.1).
 func (r *relay) again(now time.Time) {
+	if r.refresh {
+		r.refreshRefused(now, 491, 0)
+		return
+	}
 	if r.to == &r.s.caller {
 		r.s.retellDue = true
 		r.s.caller.leg.BackOff(now, r.s.loop.rnd.Uint32())
@@ -325,6 +350,13 @@ func (r *relay) response(now time.Time, m *wire.Message, f wire.Flow) {
 		r.to.leg.Response(now, legResponse(m))
 		switch {
 		case r.done:
+		case r.refresh:
+			r.refreshRefused(now, m.Status, minSE(m))
+		case m.Status == 422 && !r.cancelled && r.to.leg.TimerTooBrief(minSE(m)):
+			r.send(now, r.req, r.body, r.ctype) // RFC 4028 §7.3: the interval is ours to mend, and nobody else's business
+			return
+		case r.renews && m.Status != 491 && !r.cancelled:
+			s.renew(now, r.from, r.key, r.req, r.src)
 		case r.part >= 0:
 			s.copyReply(now, r, m, m.Body, nil)
 		case m.Status == 491:
@@ -344,8 +376,11 @@ func (r *relay) provisional(now time.Time, m *wire.Message) {
 }
 
 func (r *relay) method() string {
-	if r.req != nil {
+	switch {
+	case r.req != nil:
 		return r.req.Method
+	case r.own != "":
+		return r.own
 	}
 	return "INVITE"
 }
@@ -359,6 +394,13 @@ func (r *relay) succeeded(now time.Time, m *wire.Message) {
 		d = describe(m)
 	}
 	r.to.leg.Response(now, legResponse(m))
+	if negotiates(r.method()) && r.to.leg.State == leg.Confirmed {
+		r.to.leg.TimerAnswered(now, sessionOf(m))
+	}
+	if r.refresh && !r.done {
+		r.refreshed(now, d)
+		return
+	}
 	if r.done { // the call has ended meanwhile: the 2xx wants its ACK all the same
 		if r.method() == "INVITE" {
 			r.sendAck(now, nil, nil, "")
@@ -422,9 +464,13 @@ func (s *session) copyReply(now time.Time, r *relay, m *wire.Message, body, text
 			b = wire.AppendHeader(b, h.Name, h.Value)
 		}
 	}
-	b = appendTags(b, "Supported", optionTags(m, "Supported"))
+	tags := optionTags(m, "Supported")
+	if code < 300 && negotiates(r.req.Method) {
+		tags = r.from.knownTags(tags)
+	}
+	b = appendTags(b, "Supported", tags)
 	if code < 300 {
-		b = appendTimer(b, s.grantTimer(now, r.from, r.req))
+		b = s.grantTimer(b, now, r.from, r.req)
 	}
 	b = wire.AppendBody(b, body)
 	if r.req.Method == "INVITE" {
@@ -490,7 +536,13 @@ func (r *relay) failed(now time.Time, why failure) {
 	}
 	r.to.leg.Response(now, leg.Response{Method: r.method(), CSeq: r.line.CSeq, Code: 408, ToTag: r.to.leg.RemoteTag})
 	s.log.Info().Str("method", r.method()).Bool("broken", why == broken).Msg("no answer to a request inside the call")
-	if r.part >= 0 && !r.done {
+	switch {
+	case r.done:
+	case r.refresh:
+		r.refreshRefused(now, 408, 0)
+	case r.renews && !r.cancelled:
+		s.renew(now, r.from, r.key, r.req, r.src)
+	case r.part >= 0:
 		code, reason := 500, "Server Internal Error" // not 408, which would end the dialog that asks (see endsDialog)
 		if r.cancelled {
 			code, reason = 487, "Request Terminated"
@@ -683,11 +735,9 @@ func (s *session) legTick(now time.Time, p *party) {
 				s.refit(now, s.winner)
 			}
 		case leg.SessionExpired:
-			// RFC 4028 §10 says BYE, but it is only a SHOULD, and silence never ends an emergency call (R20). Whether the caller is there at all is asked
-			// in another way (R44).
-			s.log.Warn().Int("part", s.partOf(p)).Msg("a session timer ran out without a refresh; the call goes on")
+			s.expired(now, p)
 		case leg.RefreshDue:
-			// We never take it on to refresh, see grantTimer.
+			s.refresh(now, p)
 		}
 	}
 }

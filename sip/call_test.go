@@ -46,13 +46,13 @@ func TestHeadersAndBodiesPassByteForByte(t *testing.T) {
 			"P-Asserted-Identity: \"Caf\xe9\" <sip:+447700900123@bt>\r\nP-Asserted-Identity: <tel:+447700900123>\r\n", "Geolocation: <cid:loc@x>;x=1\r\n",
 			"X-Strange: two  blanks\r\n", "Resource-Priority: esnet.1\r\n", "Privacy: id\r\n", "s: short\r\n", "Max-Forwards: 69\r\n",
 			"From: \"A Caller\" <sip:+447700900123@carrier.example>;tag=", "To: <sip:999@nines;user=phone>\r\n", "INVITE sip:999@10.0.1.1:5060 SIP/2.0\r\n",
-			"<presence>\xe9</presence>", "a=x-unknown:  kept \r\n", "Supported: 100rel, geolocation\r\n", "m=audio 2",
+			"<presence>\xe9</presence>", "a=x-unknown:  kept \r\n", "Supported: 100rel, geolocation, timer\r\n", "m=audio 2",
 		} {
 			if !strings.Contains(string(m.raw), want) {
 				t.Errorf("the INVITE that went out has no %q:\n%s", want, m.raw)
 			}
 		}
-		for _, never := range []string{"timer", "Require:", "carrier1", "10.0.0.9", "History-Info", "Diversion"} {
+		for _, never := range []string{"Session-Expires", "Require:", "carrier1", "10.0.0.9", "History-Info", "Diversion"} {
 			if strings.Contains(string(m.raw), never) {
 				t.Errorf("the INVITE that went out has %q; it belongs to the caller's leg or to a retarget:\n%s", never, m.raw)
 			}

@@ -254,7 +254,7 @@ func TestCompactHeadersAreHeaders(t *testing.T) {
 			"CSeq: 1 INVITE\nm: <sip:carrier@10.0.0.9>\nk: 100rel\ns: hello\nc: application/sdp\n" + fmt.Sprintf("l: %d\n\n", len(body)) + strings.ReplaceAll(body, "\r", ""))
 		st.carrier.expect("100 INVITE")
 		m := room.expect("INVITE")
-		for _, c := range []struct{ name, want string }{{"Supported", "100rel"}, {"s", "hello"}, {"c", "application/sdp"}} {
+		for _, c := range []struct{ name, want string }{{"Supported", "100rel, timer"}, {"s", "hello"}, {"c", "application/sdp"}} {
 			if v, _ := m.Get(c.name); v != c.want {
 				t.Errorf("%s went out as %q, want %q", c.name, v, c.want)
 			}

@@ -34,8 +34,9 @@ func newCallerLeg(s *session, m *wire.Message) *leg.Leg {
 // newLeg makes the dialog of an attempt.
 func (at *attempt) newLeg(contact string) *leg.Leg {
 	l := leg.NewUAC(leg.Call{
-		CallID: at.callID, LocalTag: at.tag, From: at.fromBare, To: at.to, CSeq: 1, Target: at.uri, Routes: at.routes, Contact: contact,
+		CallID: at.callID, LocalTag: at.tag, From: at.fromBare, To: at.to, CSeq: at.cseq, Target: at.uri, Routes: at.routes, Contact: contact,
 	})
+	l.Timer = at.brief
 	l.SDPID = sessionID(at.s.loop)
 	return l
 }
@@ -61,49 +62,6 @@ func legResponse(m *wire.Message) leg.Response {
 		}
 	}
 	return r
-}
-
-// grantTimer starts the session timer that a request of p asks for (RFC 4028 §9), and gives what the 2xx must say; zero when none is granted. It is
-// negotiated on each leg by itself. The peer refreshes: what it sends for that passes, and does no harm. Who wants us to do it is told that there is none.
-func (s *session) grantTimer(now time.Time, p *party, m *wire.Message) leg.Session {
-	if m.Method != "INVITE" && m.Method != "UPDATE" {
-		return leg.Session{}
-	}
-	asked := leg.Session{}
-	if v, ok := m.Get("Session-Expires"); ok && p.leg.Supports("timer") {
-		asked = parseSession(v)
-	}
-	if asked.Refresher == leg.RefresherUAS {
-		asked = leg.Session{}
-	}
-	granted, _ := p.leg.GrantTimer(now, asked)
-	return granted
-}
-
-// parseSession reads a Session-Expires value (RFC 4028 §4). A garbled one asks for nothing.
-func parseSession(v string) leg.Session {
-	seconds, params, _ := strings.Cut(v, ";")
-	n, err := strconv.ParseUint(strings.TrimSpace(seconds), 10, 31)
-	if err != nil {
-		return leg.Session{}
-	}
-	s := leg.Session{Expires: time.Duration(n) * time.Second}
-	switch who, _ := wire.Param(";"+params, "refresher"); strings.ToLower(who) {
-	case "uac":
-		s.Refresher = leg.RefresherUAC
-	case "uas":
-		s.Refresher = leg.RefresherUAS
-	}
-	return s
-}
-
-func appendTimer(b []byte, granted leg.Session) []byte {
-	if granted.Expires == 0 {
-		return b
-	}
-	b = append(b, "Session-Expires: "...)
-	b = strconv.AppendInt(b, int64(granted.Expires/time.Second), 10)
-	return append(b, ";refresher=uac\r\nRequire: timer\r\n"...)
 }
 
 // hear gives a response to the dialog that it belongs to; a PBX that forks has several (RFC 3261 §13.2.2.4).

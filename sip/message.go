@@ -78,8 +78,7 @@ func appendEndToEnd(b []byte, m *wire.Message, withBody bool) []byte {
 	return b
 }
 
-// appendOptionTags writes Supported and Require for the other leg. We negotiate reliable provisionals and session timers on each leg ourselves
-// (R44; RFC 4028 is not offered). On an emergency call other required tags become supported ones: a call must not die of a 420 (FIELD 1.2).
+// appendOptionTags writes Supported and Require for the other leg. We negotiate reliable provisionals and session timers on each leg ourselves (R44). On an emergency call other required tags become supported ones: a call must not die of a 420 (FIELD 1.2).
 func appendOptionTags(b []byte, m *wire.Message, emergency bool) []byte {
 	sup := optionTags(m, "Supported")
 	if m.Method == "INVITE" && len(m.Body) == 0 { // a reliable provisional would bring an offer, and its PRACK must answer it: we can't (RFC 3262 §5)
@@ -93,6 +92,9 @@ func appendOptionTags(b []byte, m *wire.Message, emergency bool) []byte {
 			}
 		}
 		req = nil
+	}
+	if negotiates(m.Method) {
+		sup = append(sup, "timer") // RFC 4028 §7.1
 	}
 	b = appendTags(b, "Supported", sup)
 	return appendTags(b, "Require", req)

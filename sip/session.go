@@ -570,7 +570,7 @@ func (s *session) answer(now time.Time, at *attempt) {
 	b = appendRecordRoutes(b, s.invite)
 	b = wire.AppendHeader(b, "Contact", s.caller.leg.Contact)
 	b = s.appendAnswerHeaders(b, m)
-	b = appendTimer(b, s.grantTimer(now, &s.caller, s.invite))
+	b = s.grantTimer(b, now, &s.caller, s.invite)
 	if ctype != "" {
 		b = wire.AppendHeader(b, "Content-Type", ctype)
 	}
@@ -608,7 +608,7 @@ func (s *session) appendAnswerHeaders(b []byte, m *wire.Message) []byte {
 	if !hasAllow {
 		b = wire.AppendHeader(b, "Allow", allow)
 	}
-	return appendTags(b, "Supported", optionTags(m, "Supported"))
+	return appendTags(b, "Supported", s.caller.knownTags(optionTags(m, "Supported")))
 }
 
 // refit re-INVITEs a winner that answered otherwise than the frozen answer that the caller already has (R44).

@@ -11,7 +11,7 @@ const (
 	NeverAcked                       // our 2xx got no ACK in 64·T1; RFC 3261 §13.3.1.4 says BYE, the driver decides
 	NeverPracked                     // our reliable provisional got no PRACK in 64·T1; RFC 3262 §3 says reject with a 5xx, the driver decides
 	RetryDue                         // the time after a 491 is over
-	RefreshDue                       // we are to refresh the session (RFC 4028 §10); said again each 32 s until it is done
+	RefreshDue                       // we are to refresh the session (RFC 4028 §10); said again each 32 s until it is done, and after SessionExpired, too
 	SessionExpired                   // nobody refreshed it in time; RFC 4028 §10 says BYE, the driver decides
 )
 

@@ -333,6 +333,12 @@ func (p *player) do(f []string) {
 	case "granted":
 		l.TimerAnswered(p.now, p.session())
 		p.say(when(l.Timer.Ours, "we refresh"))
+	case "refresh":
+		method, sdp := l.Refresh()
+		p.say(map[bool]string{true: "no way to refresh", false: method}[method == ""], when(sdp != nil, fmt.Sprintf("offering %q", sdp)))
+	case "refreshrefused":
+		gone := l.RefreshRefused(p.now, args[0], num(1), p.duration("min"), p.number("dice", 0))
+		p.say(when(!l.Timer.RefreshAt.IsZero(), "next "+l.Timer.RefreshAt.Sub(p.begin).String()), when(gone, "the peer is gone"))
 	case "422":
 		p.say(map[bool]string{true: "try again", false: "pointless"}[l.TimerTooBrief(p.duration("min"))])
 	default:

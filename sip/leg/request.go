@@ -223,12 +223,16 @@ func retryAfter(dice uint32) time.Duration { return time.Duration(dice%11) * tim
 // BackOff is how long to wait after a 491 before the request is tried again; [Leg.Tick] says RetryDue then. RFC 3261 §14.1: 2.1 to 4 s for who owns the
 // Call-ID, 0 to 2 s for the other, in steps of 10 ms, so that the two don't meet again.
 func (l *Leg) BackOff(now time.Time, dice uint32) time.Duration {
-	wait := time.Duration(dice%201) * 10 * time.Millisecond
-	if !l.UAS {
-		wait = 2100*time.Millisecond + time.Duration(dice%191)*10*time.Millisecond
-	}
+	wait := l.glare(dice)
 	l.RetryAt = now.Add(wait)
 	return wait
+}
+
+func (l *Leg) glare(dice uint32) time.Duration {
+	if l.UAS {
+		return time.Duration(dice%201) * 10 * time.Millisecond
+	}
+	return 2100*time.Millisecond + time.Duration(dice%191)*10*time.Millisecond
 }
 
 // RAck names the reliable provisional that a PRACK acknowledges (RFC 3262 §7.2).

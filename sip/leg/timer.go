@@ -1,6 +1,9 @@
 package leg
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // MinSE is the smallest session interval that there may be (RFC 4028 §4).
 const MinSE = 90 * time.Second
@@ -26,6 +29,7 @@ type Session struct {
 type SessionTimer struct {
 	Want      time.Duration `json:"want,omitzero"`       // the interval we ask for; 0: we ask for none, but do our part if the peer does
 	Floor     time.Duration `json:"floor,omitzero"`      // the smallest we accept, and the largest Min-SE that a peer told us
+	Raised    uint8         `json:"raised,omitzero"`     // how often a peer told us a larger one
 	Expires   time.Duration `json:"expires,omitzero"`    // agreed; 0: this session does not expire
 	Ours      bool          `json:"ours,omitzero"`       // we refresh
 	RefreshAt time.Time     `json:"refresh_at,omitzero"` // when we do
@@ -51,6 +55,55 @@ func (l *Leg) AskTimer() Session {
 	return s
 }
 
+// Refresh is what renews the session with what counts already (RFC 4028 §7.4): an UPDATE without an offer where the peer takes one, else an INVITE that
+// offers once more what it has of us. Empty: there is nothing to offer. Give it to [Leg.Request], and the final response to [Leg.TimerAnswered] or
+// [Leg.RefreshRefused].
+func (l *Leg) Refresh() (method string, sdp []byte) {
+	switch {
+	case l.State != Confirmed:
+		return "", nil
+	case contains(l.Allow, "UPDATE"):
+		return "UPDATE", nil
+	case l.Sent != nil:
+		return "INVITE", l.Sent
+	}
+	return "", nil
+}
+
+// RefreshRefused reports the final refusal of a refresh of ours; 408 stands for silence, 491 also for a leg that was busy. It sets when to try again: at
+// once where another request or a longer interval may help, after the time of RFC 3261 §14.1 where two requests met, else when it is due again. gone says
+// that the peer does not know the dialog or does not answer: RFC 4028 §10 says BYE, the driver decides.
+func (l *Leg) RefreshRefused(now time.Time, method string, code int, minSE time.Duration, dice uint32) (gone bool) {
+	t := &l.Timer
+	if t.Expires == 0 || l.State == Ended {
+		return false
+	}
+	switch code {
+	case 405, 501:
+		if method == "UPDATE" {
+			l.Allow = without(l.Allow, "UPDATE")
+			t.RefreshAt = now
+		}
+	case 422:
+		if l.TimerTooBrief(minSE) {
+			t.RefreshAt = now
+		}
+	case 491:
+		t.RefreshAt = now.Add(l.glare(dice))
+	}
+	return code == 408 || code == 481
+}
+
+func without(list []string, what string) []string {
+	kept := make([]string, 0, len(list))
+	for _, s := range list {
+		if !strings.EqualFold(s, what) {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
 // TimerAnswered reports what the 2xx to our INVITE or UPDATE said (RFC 4028 §7.2).
 func (l *Leg) TimerAnswered(now time.Time, s Session) {
 	if s.Expires == 0 {
@@ -61,12 +114,17 @@ func (l *Leg) TimerAnswered(now time.Time, s Session) {
 	l.startTimer(now, s.Expires, s.Refresher != RefresherUAS)
 }
 
+// mostRaised is how often a peer, and who stands on the way to it, may want a longer interval.
+const mostRaised = 4
+
 // TimerTooBrief reports a 422 and its Min-SE (RFC 4028 §7.3). It says whether trying again makes sense: [Leg.AskTimer] asks for more now.
 func (l *Leg) TimerTooBrief(minSE time.Duration) bool {
-	if minSE <= max(l.AskTimer().Expires, l.Timer.Floor) {
+	if minSE <= max(l.AskTimer().Expires, l.Timer.Floor) || l.Timer.Raised == mostRaised {
 		return false
 	}
+	l.Timer.Raised++
 	l.Timer.Floor = minSE
+	l.Timer.Want = max(l.Timer.Want, minSE)
 	return true
 }
 
@@ -97,22 +155,27 @@ func (l *Leg) GrantTimer(now time.Time, asked Session) (granted Session, require
 	return granted, granted.Refresher == RefresherUAC
 }
 
-// startTimer starts an interval anew. RFC 4028 §10: refresh at half of it; give up the smaller of 32 s and a third before its end.
+// soonestRefresh is how often we refresh at most, whatever a peer says.
+const soonestRefresh = 5 * time.Second
+
+// startTimer starts an interval anew. RFC 4028 §10: refresh at half of it; give up the smaller of 32 s and a third before its end. A peer that says less
+// than RFC 4028 §4 allows may hang up by what it said: it is refreshed in that time, but not taken for gone so soon.
 func (l *Leg) startTimer(now time.Time, expires time.Duration, ours bool) {
-	expires = max(expires, MinSE)
 	t := &l.Timer
-	t.Expires, t.Ours, t.RefreshAt = expires, ours, time.Time{}
+	t.Ours, t.RefreshAt = ours, time.Time{}
 	if ours {
-		t.RefreshAt = now.Add(expires / 2)
+		t.RefreshAt = now.Add(max(expires/2, soonestRefresh))
 	}
+	expires = max(expires, MinSE)
+	t.Expires = expires
 	t.ExpiresAt = now.Add(expires - min(linger, expires/3))
 }
 
 func (l *Leg) tickTimer(now time.Time, eff []Effect) []Effect {
 	t := &l.Timer
-	if due(t.ExpiresAt, now) {
-		t.RefreshAt, t.ExpiresAt = time.Time{}, time.Time{}
-		return append(eff, Effect{Kind: SessionExpired})
+	if due(t.ExpiresAt, now) { // said once; who keeps the session goes on refreshing it, if that is its part
+		t.ExpiresAt = time.Time{}
+		eff = append(eff, Effect{Kind: SessionExpired})
 	}
 	if due(t.RefreshAt, now) {
 		t.RefreshAt = now.Add(linger)
