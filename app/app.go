@@ -131,7 +131,7 @@ func Start(o Options) (*Node, error) {
 		relay.Close()
 		return nil, err
 	}
-	n.memory = &memory{path: filepath.Join(f.State, memoryName), sip: n.sip, log: n.log, asked: make(chan chan error)}
+	n.memory = &memory{path: filepath.Join(f.State, memoryName), sip: n.sip, log: n.log, asked: make(scribe)}
 	n.memory.restore()
 	n.treats = newTreats(filepath.Join(f.State, treatsName), n.sip, n.log)
 	n.treats.restore()

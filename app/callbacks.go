@@ -31,7 +31,7 @@ const (
 type callBackDesk struct {
 	path  string
 	log   zerolog.Logger
-	asked chan chan error
+	asked scribe
 
 	mu        sync.Mutex // guards what follows
 	list      *journal.CallBacks
@@ -47,7 +47,7 @@ type callBackDesk struct {
 }
 
 func newCallBackDesk(path string, keep time.Duration, log zerolog.Logger) *callBackDesk {
-	return &callBackDesk{path: path, log: log, keep: keep, list: journal.NewCallBacks(), asked: make(chan chan error)}
+	return &callBackDesk{path: path, log: log, keep: keep, list: journal.NewCallBacks(), asked: make(scribe)}
 }
 
 // restore takes the list that the run before has left. What is younger is in the book: see catchUp.
@@ -58,11 +58,8 @@ func (d *callBackDesk) restore(now time.Time) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		aside := d.path + ".corrupt-" + now.Format("20060102T150405")
-		if err := os.Rename(d.path, aside); err != nil {
-			aside = err.Error()
-		}
-		d.log.Error().Err(err).Str("aside", aside).Msg("the call-back list of before the restart could not be read; it is made anew from the book")
+		where, _ := setAside(d.path)
+		d.log.Error().Err(err).Str("aside", where).Msg("the call-back list of before the restart could not be read; it is made anew from the book")
 	default:
 		d.list = journal.RestoreCallBacks(s)
 		d.since = s.At.Add(-callBackBack)
@@ -187,30 +184,12 @@ func (d *callBackDesk) keepFor(keep time.Duration) {
 
 // run keeps the file until ctx ends.
 func (d *callBackDesk) run(ctx context.Context) {
-	look := time.NewTicker(time.Second)
-	defer look.Stop()
-	var last, failed time.Time
-	for {
-		var reply chan error
-		select {
-		case <-ctx.Done():
-			_ = d.write() // note has said it
-			return
-		case reply = <-d.asked:
-		case <-look.C:
-			if !d.due(last) || time.Since(failed) < memoryRetry {
-				continue
-			}
-		}
-		err := d.write()
-		last, failed = time.Now(), time.Time{}
-		if err != nil {
-			failed = last
-		}
-		if reply != nil {
-			reply <- err
-		}
-	}
+	var last time.Time
+	d.asked.serve(ctx, func() bool { return d.due(last) }, func() error {
+		defer func() { last = time.Now() }()
+		return d.write()
+	})
+	_ = d.write() // note has said it
 }
 
 func (d *callBackDesk) due(last time.Time) bool {
@@ -252,23 +231,5 @@ func (d *callBackDesk) erase(ctx context.Context, number string) error {
 	d.list.Erase(number)
 	d.changed = true
 	d.mu.Unlock()
-	return d.now(ctx)
-}
-
-// now has the file written and waits for it.
-func (d *callBackDesk) now(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), memoryWait, errSlowDisk)
-	defer cancel()
-	reply := make(chan error, 1)
-	select {
-	case d.asked <- reply:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	select {
-	case err := <-reply:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return d.asked.write(ctx)
 }

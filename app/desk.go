@@ -71,7 +71,7 @@ func (n *Node) CallBackDone(ctx context.Context, done console.CallBackDone) (con
 	}
 	n.desk.fold(e)
 	booked := n.acted(ctx, e)
-	written := n.desk.now(ctx)
+	written := n.desk.asked.write(ctx)
 	result := console.CallBackResult{Line: line}
 	n.desk.mu.Lock()
 	result.Open = n.desk.list.Open()

@@ -638,7 +638,7 @@ func TestAFileThatIsNoneOfOursIsNotRead(t *testing.T) {
 // TestADiskThatHangsDoesNotHoldUpTheOperator has nobody at the file, as when a write never returns.
 func TestADiskThatHangsDoesNotHoldUpTheOperator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &memory{asked: make(chan chan error), log: zerolog.Nop()}
+		m := &memory{asked: make(scribe), log: zerolog.Nop()}
 		begin := time.Now()
 		err := m.now(t.Context())
 		if !errors.Is(err, errSlowDisk) || m.lost() == "" {

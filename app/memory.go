@@ -7,10 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,22 +20,16 @@ import (
 const memoryName = "health.state"
 
 const (
-	memoryEvery = time.Second      // how often it is looked whether something has changed
-	memoryRetry = 10 * time.Second // after a file could not be written
-	memoryWait  = 5 * time.Second  // how long who acts waits for the disk
-	maxMemory   = 1 << 20          // bytes that are read
-	wallShift   = time.Second      // a clock that jumped so far makes the times in the file wrong
+	maxMemory = 1 << 20     // bytes that are read
+	wallShift = time.Second // a clock that jumped so far makes the times in the file wrong
 )
-
-// errSlowDisk says that a disk hangs.
-var errSlowDisk = fmt.Errorf("the disk has not answered for %s", memoryWait)
 
 // memory keeps health's state in a file. Its goroutine alone writes the file; who acts asks it to and waits.
 type memory struct {
 	path  string
 	sip   healthKeeper
 	log   zerolog.Logger
-	asked chan chan error
+	asked scribe
 
 	// What the file says, as the judge has it; the goroutine's own.
 	written health.State
@@ -77,60 +69,24 @@ func (m *memory) restore() {
 }
 
 func (m *memory) moveAside(why error) {
-	to := m.path + ".corrupt-" + time.Now().Format("20060102T150405")
-	where := "it is now " + to
-	if err := os.Rename(m.path, to); err != nil {
-		where = err.Error()
-	} else {
-		m.known = true
-	}
+	where, moved := setAside(m.path)
+	m.known = m.known || moved
 	m.log.Error().Err(why).Str("aside", where).Msg("the holds from before the restart could not be read: nobody is held; hold again what must be")
 	m.notices = append(m.notices, fmt.Sprintf("the holds from before the restart could not be read, and nobody is held: hold again what must be (%v; %s)", why, where))
 }
 
 // run writes the file whenever what it should say has changed, until ctx ends.
 func (m *memory) run(ctx context.Context) {
-	look := time.NewTicker(memoryEvery)
-	defer look.Stop()
-	var failed time.Time
-	for {
-		var reply chan error
-		select {
-		case <-ctx.Done():
-			return
-		case reply = <-m.asked:
-		case <-look.C:
-			if time.Since(failed) < memoryRetry {
-				continue
-			}
-		}
-		failed = time.Time{}
-		err := m.keep(ctx)
-		if err != nil {
-			failed = time.Now()
-		}
-		if reply != nil {
-			reply <- err
-		}
-	}
+	m.asked.serve(ctx, always, func() error { return m.keep(ctx) })
 }
 
 // now has the file written and waits for it. The error says why it is not.
 func (m *memory) now(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), memoryWait, errSlowDisk)
-	defer cancel()
-	reply := make(chan error, 1)
-	select {
-	case m.asked <- reply:
-	case <-ctx.Done():
-		return m.note(context.Cause(ctx))
+	err := m.asked.write(ctx)
+	if errors.Is(err, errSlowDisk) {
+		return m.note(err)
 	}
-	select {
-	case err := <-reply:
-		return err
-	case <-ctx.Done():
-		return m.note(context.Cause(ctx))
-	}
+	return err
 }
 
 // keep writes the file if it says something else than what is believed.
@@ -233,59 +189,4 @@ func writeMemory(path string, s health.State) error {
 		return err
 	}
 	return replaceFile(path, b, 0o640)
-}
-
-// replaceFile replaces a file in the state folder. Whatever happens meanwhile, the old one is there or the new one; when it returns nil the new one is on
-// the disk.
-func replaceFile(path string, b []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	fresh := path + ".new" // always the same name: a crash leaves one file behind, not many
-	if err := writeSynced(fresh, b, mode); err != nil {
-		return fmt.Errorf("write %s: %w", path, errors.Join(err, removed(fresh)))
-	}
-	if err := os.Rename(fresh, path); err != nil {
-		return fmt.Errorf("write %s: %w", path, errors.Join(err, removed(fresh)))
-	}
-	if err := syncFolder(dir); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
-func writeSynced(name string, b []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(b); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return f.Close()
-}
-
-// removed takes a half-written file away; that it was never there is no error.
-func removed(name string) error {
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
-		return err
-	}
-	return nil
-}
-
-// syncFolder makes a rename last. Some file systems refuse to sync a folder; they have no better way.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
-		err = nil
-	}
-	return errors.Join(err, d.Close())
 }

@@ -29,7 +29,7 @@ type treats struct {
 	path  string
 	sip   *sip.Server
 	log   zerolog.Logger
-	asked chan chan error
+	asked scribe
 
 	written []sip.Treat // what the file says; the goroutine's own
 	at      time.Time   // when it was written, by the monotonic clock
@@ -40,7 +40,7 @@ type treats struct {
 }
 
 func newTreats(path string, s *sip.Server, log zerolog.Logger) *treats {
-	return &treats{path: path, sip: s, log: log, asked: make(chan chan error)}
+	return &treats{path: path, sip: s, log: log, asked: make(scribe)}
 }
 
 // restore takes what the run before has left. A file that cannot be understood is moved aside.
@@ -55,8 +55,8 @@ func (t *treats) restore() {
 		err = json.NewDecoder(io.LimitReader(f, maxMemory)).Decode(&all)
 	}
 	if err != nil {
-		to := t.path + ".corrupt-" + time.Now().Format("20060102T150405")
-		t.log.Error().Err(err).AnErr("aside", os.Rename(t.path, to)).Msg("which routes were treated as emergency could not be read: all are as the file says; order again what must be")
+		where, _ := setAside(t.path)
+		t.log.Error().Err(err).Str("aside", where).Msg("which routes were treated as emergency could not be read: all are as the file says; order again what must be")
 		return
 	}
 	now := time.Now()
@@ -70,29 +70,8 @@ func (t *treats) restore() {
 
 // run writes the file whenever what it should say has changed, until ctx ends.
 func (t *treats) run(ctx context.Context) {
-	look := time.NewTicker(memoryEvery)
-	defer look.Stop()
-	var failed time.Time
 	t.written, t.at, t.wall = t.sip.Treats(), time.Now(), time.Now().Round(0)
-	for {
-		var reply chan error
-		select {
-		case <-ctx.Done():
-			return
-		case reply = <-t.asked:
-		case <-look.C:
-			if time.Since(failed) < memoryRetry {
-				continue
-			}
-		}
-		err := t.keep()
-		if failed = (time.Time{}); err != nil {
-			failed = time.Now()
-		}
-		if reply != nil {
-			reply <- err
-		}
-	}
+	t.asked.serve(ctx, always, t.keep)
 }
 
 // keep writes the file if it says something else than what stands, or if the clock on the wall was set.
@@ -126,24 +105,6 @@ func (t *treats) keep() error {
 		t.log.Info().Msg("which routes are treated as emergency is written down again")
 	}
 	return err
-}
-
-// now has the file written and waits for it.
-func (t *treats) now(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), memoryWait, errSlowDisk)
-	defer cancel()
-	reply := make(chan error, 1)
-	select {
-	case t.asked <- reply:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	select {
-	case err := <-reply:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // lost says why the file is not what stands; empty: it is.
@@ -184,7 +145,7 @@ func (n *Node) Treat(ctx context.Context, req console.TreatRequest) (console.Tre
 		old := treatStatus(*was)
 		result.Replaced = &old
 	}
-	if err := n.treats.now(ctx); err != nil {
+	if err := n.treats.asked.write(ctx); err != nil {
 		result.NotKept = err.Error()
 	}
 	_ = n.acted(ctx, journal.Entry{Type: journal.OperatorAct, What: "treat", Route: string(name), By: req.By, Why: req.Why, Took: length}) // acted says it
@@ -205,7 +166,7 @@ func (n *Node) Untreat(ctx context.Context, route, by string) (console.UntreatRe
 		return console.UntreatResult{}, fmt.Errorf("%w: %s is not treated as emergency", console.ErrNotFound, route)
 	}
 	result := console.UntreatResult{Treat: treatStatus(order)}
-	if err := n.treats.now(ctx); err != nil {
+	if err := n.treats.asked.write(ctx); err != nil {
 		result.NotKept = err.Error()
 	}
 	_ = n.acted(ctx, journal.Entry{Type: journal.OperatorAct, What: "untreat", Route: string(order.Route), By: by}) // acted says it
