@@ -60,10 +60,7 @@ func (p program) callCommand() *cobra.Command {
 				return os.WriteFile(pcap, file, 0o600) // callers' numbers are in it
 			}
 			d, err := client.Call(cmd.Context(), args[0])
-			if err != nil || f.json {
-				return printJSON(cmd.OutOrStdout(), d, err)
-			}
-			return d.WriteText(cmd.OutOrStdout())
+			return f.show(cmd, d, err, d.WriteText)
 		},
 	}
 	f.add(cmd)
@@ -117,10 +114,7 @@ func (p program) callbackDoneCommand() *cobra.Command {
 			}
 			done.Who = strings.TrimSpace(args[0])
 			r, err := console.NewClient(f.run).CallBackDone(cmd.Context(), done)
-			if err != nil || f.json {
-				return printJSON(cmd.OutOrStdout(), r, err)
-			}
-			return r.WriteText(cmd.OutOrStdout())
+			return f.show(cmd, r, err, r.WriteText)
 		},
 	}
 	f.add(cmd)

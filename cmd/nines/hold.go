@@ -29,16 +29,11 @@ func (p program) holdCommand() *cobra.Command {
 				return usageError{err}
 			}
 			r, err := console.NewClient(f.run).Hold(cmd.Context(), req)
-			if err != nil || f.json {
-				return printJSON(cmd.OutOrStdout(), r, err)
-			}
-			return r.WriteText(cmd.OutOrStdout())
+			return f.show(cmd, r, err, r.WriteText)
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&req.For, "for", "", "how long, as in the configuration: 30m, 2h, 1d; at most 7d")
-	cmd.Flags().StringVar(&req.Why, "why", "", "the reason, for whoever sees it at night")
-	cmd.Flags().StringVar(&req.By, "by", "", "who you are")
+	orderFlags(cmd, &req.For, &req.Why, &req.By)
 	return cmd
 }
 
@@ -53,17 +48,11 @@ func (p program) releaseCommand() *cobra.Command {
 		Args:              takes(cobra.ExactArgs(1)),
 		ValidArgsFunction: f.endpoints(func(e console.EndpointStatus) bool { return e.Held || e.Returning || e.Verdict != "up" }),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := said(cmd, "by"); err != nil {
+			if err := owner(cmd, by); err != nil {
 				return err
 			}
-			if err := app.CheckOwner(by); err != nil {
-				return usageError{err}
-			}
 			r, err := console.NewClient(f.run).Release(cmd.Context(), args[0], by)
-			if err != nil || f.json {
-				return printJSON(cmd.OutOrStdout(), r, err)
-			}
-			return r.WriteText(cmd.OutOrStdout())
+			return f.show(cmd, r, err, r.WriteText)
 		},
 	}
 	f.add(cmd)
@@ -79,10 +68,7 @@ func (p program) holdsCommand() *cobra.Command {
 		Args:  takes(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := console.NewClient(f.run).Holds(cmd.Context())
-			if err != nil || f.json {
-				return printJSON(cmd.OutOrStdout(), l, err)
-			}
-			return l.WriteText(cmd.OutOrStdout())
+			return f.show(cmd, l, err, l.WriteText)
 		},
 	}
 	f.add(cmd)
@@ -101,6 +87,24 @@ func said(cmd *cobra.Command, flags ...string) error {
 		return nil
 	}
 	return usageError{errors.New(cmd.Name() + " needs " + strings.Join(missing, " and ") + ": nines " + cmd.Use)}
+}
+
+// owner says what is wrong with who acts.
+func owner(cmd *cobra.Command, by string) error {
+	if err := said(cmd, "by"); err != nil {
+		return err
+	}
+	if err := app.CheckOwner(by); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// orderFlags are those of an order that stands for a while.
+func orderFlags(cmd *cobra.Command, length, why, by *string) {
+	cmd.Flags().StringVar(length, "for", "", "how long, as in the configuration: 30m, 2h, 1d; at most 7d")
+	cmd.Flags().StringVar(why, "why", "", "the reason, for whoever sees it at night")
+	cmd.Flags().StringVar(by, "by", "", "who you are")
 }
 
 // endpoints completes a first argument with the names of the running node's endpoints.

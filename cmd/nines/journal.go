@@ -90,10 +90,16 @@ func (b *bookFlags) query(now time.Time) (console.JournalQuery, error) {
 	for _, t := range b.types {
 		q.Types = append(q.Types, console.JournalType(t))
 	}
-	var err, err2 error
-	q.Since, err = when("since", b.since, now)
-	q.Until, err2 = when("until", b.until, now)
-	return q, errors.Join(err, err2)
+	var err error
+	q.Since, q.Until, err = span(b.since, b.until, now)
+	return q, err
+}
+
+// span reads a time from --since until --until.
+func span(since, until string, now time.Time) (from, end time.Time, err error) {
+	from, err = when("since", since, now)
+	end, err2 := when("until", until, now)
+	return from, end, errors.Join(err, err2)
 }
 
 // when reads a time, or how long ago it was.
@@ -215,7 +221,7 @@ func (p program) eraseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "erase NUMBER --by alice --why \"request 17\"",
 		Short: "Forget a person's number; the chain of the book still holds",
-		Long: "erase forgets a number wherever it stands in the book as caller or called, and in the messages and other data of those calls. It cannot be undone.\n" +
+		Long: "erase forgets a number wherever it stands as caller or called, in messages that name it, in the call-back list and in notices. It cannot be undone.\n" +
 			"That it was done, by whom and why, is an entry. What was sent elsewhere by journal.also stays there.",
 		Args: takes(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -250,10 +256,7 @@ func (p program) incidentsCommand() *cobra.Command {
 				return err
 			}
 			l, err := console.NewClient(f.run).Incidents(cmd.Context(), from)
-			if err != nil || f.json {
-				return printJSON(cmd.OutOrStdout(), l, err)
-			}
-			return l.WriteText(cmd.OutOrStdout())
+			return f.show(cmd, l, err, l.WriteText)
 		},
 	}
 	f.add(cmd)
@@ -275,10 +278,7 @@ func (p program) confirmCommand() *cobra.Command {
 			}
 			c.Incident = args[0]
 			r, err := console.NewClient(f.run).ConfirmIncident(cmd.Context(), c)
-			if err != nil || f.json {
-				return printJSON(cmd.OutOrStdout(), r, err)
-			}
-			return r.WriteText(cmd.OutOrStdout())
+			return f.show(cmd, r, err, r.WriteText)
 		},
 	}
 	f.add(cmd)
@@ -337,11 +337,7 @@ func (p program) ledgerCommand() *cobra.Command {
 			if asCSV && f.json {
 				return usageError{errors.New("--csv or --json, not both")}
 			}
-			from, err := when("since", since, p.now())
-			if err != nil {
-				return err
-			}
-			end, err := when("until", until, p.now())
+			from, end, err := span(since, until, p.now())
 			if err != nil {
 				return err
 			}

@@ -95,6 +95,14 @@ func (p program) versionCommand() *cobra.Command {
 	return cmd
 }
 
+// show prints what the node answered, as it was asked for, unless asking went wrong.
+func (f *nodeFlags) show(cmd *cobra.Command, v any, err error, text func(io.Writer) error) error {
+	if err != nil || f.json {
+		return printJSON(cmd.OutOrStdout(), v, err)
+	}
+	return text(cmd.OutOrStdout())
+}
+
 // printJSON prints v, unless asking for it went wrong.
 func printJSON(w io.Writer, v any, err error) error {
 	if err != nil {

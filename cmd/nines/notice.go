@@ -23,11 +23,8 @@ func (p program) noticesCommand() *cobra.Command {
 			client := console.NewClient(f.run)
 			ask := client.Notices
 			if trial {
-				if err := said(cmd, "by"); err != nil {
+				if err := owner(cmd, by); err != nil {
 					return err
-				}
-				if err := app.CheckOwner(by); err != nil {
-					return usageError{err}
 				}
 				if _, err := client.TryNotices(cmd.Context(), by); err != nil {
 					return err
@@ -66,21 +63,15 @@ func (p program) acknowledgeCommand() *cobra.Command {
 			return ids, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := said(cmd, "by"); err != nil {
+			if err := owner(cmd, by); err != nil {
 				return err
-			}
-			if err := app.CheckOwner(by); err != nil {
-				return usageError{err}
 			}
 			id := ""
 			if len(args) == 1 {
 				id = args[0]
 			}
 			r, err := console.NewClient(f.run).Acknowledge(cmd.Context(), id, by)
-			if err != nil || f.json {
-				return printJSON(cmd.OutOrStdout(), r, err)
-			}
-			return r.WriteText(cmd.OutOrStdout())
+			return f.show(cmd, r, err, r.WriteText)
 		},
 	}
 	f.add(cmd)

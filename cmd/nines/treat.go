@@ -37,16 +37,11 @@ func (p program) treatCommand() *cobra.Command {
 				return usageError{err}
 			}
 			r, err := console.NewClient(f.run).Treat(cmd.Context(), req)
-			if err != nil || f.json {
-				return printJSON(cmd.OutOrStdout(), r, err)
-			}
-			return r.WriteText(cmd.OutOrStdout())
+			return f.show(cmd, r, err, r.WriteText)
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&req.For, "for", "", "how long, as in the configuration: 30m, 2h, 1d; at most 7d")
-	cmd.Flags().StringVar(&req.Why, "why", "", "the reason, for whoever sees it at night")
-	cmd.Flags().StringVar(&req.By, "by", "", "who you are")
+	orderFlags(cmd, &req.For, &req.Why, &req.By)
 	return cmd
 }
 
@@ -66,17 +61,11 @@ func (p program) untreatCommand() *cobra.Command {
 
 // untreat ends an order.
 func (f *nodeFlags) untreat(cmd *cobra.Command, route, by string) error {
-	if err := said(cmd, "by"); err != nil {
+	if err := owner(cmd, by); err != nil {
 		return err
 	}
-	if err := app.CheckOwner(by); err != nil {
-		return usageError{err}
-	}
 	r, err := console.NewClient(f.run).Untreat(cmd.Context(), route, by)
-	if err != nil || f.json {
-		return printJSON(cmd.OutOrStdout(), r, err)
-	}
-	return r.WriteText(cmd.OutOrStdout())
+	return f.show(cmd, r, err, r.WriteText)
 }
 
 func (p program) treatsCommand() *cobra.Command {
@@ -87,10 +76,7 @@ func (p program) treatsCommand() *cobra.Command {
 		Args:  takes(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := console.NewClient(f.run).Treats(cmd.Context())
-			if err != nil || f.json {
-				return printJSON(cmd.OutOrStdout(), l, err)
-			}
-			return l.WriteText(cmd.OutOrStdout())
+			return f.show(cmd, l, err, l.WriteText)
 		},
 	}
 	f.add(cmd)
