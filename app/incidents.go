@@ -128,7 +128,7 @@ func (n *Node) Incidents(ctx context.Context, since time.Time) (console.Incident
 	}
 	for _, i := range in.fold.List() {
 		if since.IsZero() || !i.Began.Before(since) {
-			l.Incidents = append(l.Incidents, frozen(i))
+			l.Incidents = append(l.Incidents, i.Clone())
 		}
 	}
 	return l, nil
@@ -148,19 +148,6 @@ func (n *Node) oldIncidents(ctx context.Context, since time.Time) (console.Incid
 	}
 	l.Incidents = append(l.Incidents, fold.List()...)
 	return l, nil
-}
-
-// frozen is an incident that no longer changes with the fold.
-func frozen(i *journal.Incident) *journal.Incident {
-	var c journal.Incident
-	b, err := json.Marshal(i)
-	if err == nil {
-		err = json.Unmarshal(b, &c)
-	}
-	if err != nil {
-		return &journal.Incident{ID: i.ID} // ours are plain data
-	}
-	return &c
 }
 
 // Incident implements console.JournalKeeper.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +37,8 @@ type snapshot struct {
 	Calls  []CallSummary // that live, the newest first, with whole numbers; nil when there are too many to list
 	Back   map[journal.Mask]CallBackList
 	Told   NoticeList // what people outside are told, with whole numbers
+
+	Incidents *IncidentList // nil while nobody looks at a page of them
 }
 
 // picture is a view, rendered: its pieces by name.
@@ -66,6 +69,7 @@ type Watched interface {
 	Calls(ctx context.Context, q CallQuery, mask journal.Mask) (CallList, error)
 	CallBackList(ctx context.Context, all bool, mask journal.Mask) (CallBackList, error)
 	Notices() NoticeList
+	Incidents(ctx context.Context, since time.Time) (IncidentList, error)
 }
 
 func newLive(node Watched) *live {
@@ -130,7 +134,24 @@ func (l *live) take() snapshot {
 			s.Back[mask] = back
 		}
 	}
+	if l.looksAt(incidentViews) {
+		if found, err := l.node.Incidents(ctx, time.Time{}); err == nil {
+			s.Incidents = &found
+		}
+	}
 	return s
+}
+
+// looksAt says whether somebody looks at a view whose name begins so.
+func (l *live) looksAt(prefix string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name := range l.views {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // maxListed is how many calls may live for the board to list the latest of them: to look for them costs something for each.

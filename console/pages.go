@@ -368,6 +368,8 @@ func (p *pages) view(name string, mask journal.Mask) func(snapshot) picture {
 			}
 			return p.pieces("route", d, "route")
 		}
+	case name == incidentViews, strings.HasPrefix(name, incidentViews+"/"):
+		return p.incidentView(name)
 	case name == "clock": // pages that stand still still know the time
 		return func(snapshot) picture { return picture{} }
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"nines/journal"
@@ -49,11 +50,51 @@ func (p *pages) incidents(w http.ResponseWriter, r *http.Request, v visitor) {
 		p.failed(w, r, v, err)
 		return
 	}
+	p.show(w, r, v, "incidents", page{Title: "Incidents", Here: "incidents", Live: "incidents", Data: newIncidentsPage(&l)})
+}
+
+func newIncidentsPage(l *IncidentList) incidentsPage {
 	d := incidentsPage{Trouble: l.Trouble}
 	for _, i := range slices.Backward(l.Incidents) {
 		d.Rows = append(d.Rows, newIncidentRow(i))
 	}
-	p.show(w, r, v, "incidents", page{Title: "Incidents", Here: "incidents", Live: "clock", Data: d})
+	return d
+}
+
+// incidentViews begin the names of the views of all incidents and of one.
+const incidentViews = "incidents"
+
+// followedFor is how long after its begin an incident can still be followed.
+const followedFor = 30 * 24 * time.Hour
+
+// incidentView gives the renderer of a page's moving pieces. Only what the node has at hand is followed: an incident of long ago stands still.
+func (p *pages) incidentView(name string) func(snapshot) picture {
+	id, one := strings.CutPrefix(name, incidentViews+"/")
+	return func(s snapshot) picture {
+		if s.Incidents == nil {
+			return picture{} // the next look has them
+		}
+		if !one {
+			return p.pieces("incidents", newIncidentsPage(s.Incidents), "incidents")
+		}
+		i := slices.IndexFunc(s.Incidents.Incidents, func(i *journal.Incident) bool { return i.ID == id })
+		if i < 0 {
+			return picture{}
+		}
+		row := newIncidentRow(s.Incidents.Incidents[i])
+		out := p.pieces("incident", row, "incident")
+		out["say"] = row.say()
+		return out
+	}
+}
+
+// say is the incident in a sentence, for who listens to the page.
+func (r incidentRow) say() string {
+	text := "Incident " + r.ID + ": " + r.State.Word
+	if n := len(r.Timeline); n > 0 {
+		text += "; " + r.Timeline[n-1].Text
+	}
+	return text
 }
 
 func (p *pages) incident(w http.ResponseWriter, r *http.Request, v visitor) {
@@ -64,7 +105,11 @@ func (p *pages) incident(w http.ResponseWriter, r *http.Request, v visitor) {
 		p.failed(w, r, v, err)
 		return
 	}
-	p.show(w, r, v, "incident", page{Title: "Incident " + report.Incident.ID, Here: "incidents", Live: "clock", Data: newIncidentRow(report.Incident), Done: done(r)})
+	follows := incidentViews + "/" + report.Incident.ID
+	if time.Since(report.Incident.Began) > followedFor {
+		follows = "clock" // the node does not have it at hand
+	}
+	p.show(w, r, v, "incident", page{Title: "Incident " + report.Incident.ID, Here: "incidents", Live: follows, Data: newIncidentRow(report.Incident), Done: done(r)})
 }
 
 func (p *pages) confirmIncident(w http.ResponseWriter, r *http.Request, v visitor) {

@@ -266,6 +266,35 @@ func (f *Incidents) Ledger() []Use {
 	return all
 }
 
+// Clone is the incident as it is now: it does not change with the fold.
+func (i *Incident) Clone() *Incident {
+	c := *i
+	c.back, c.proven, c.use = nil, nil, nil // the fold's
+	c.Endpoints, c.Routes, c.NotAnswered, c.Lost, c.Timeline = slices.Clone(i.Endpoints), slices.Clone(i.Routes), slices.Clone(i.NotAnswered), slices.Clone(i.Lost), slices.Clone(i.Timeline)
+	c.First, c.Now = i.First.clone(), i.Now.clone()
+	c.Answered = slices.Clone(i.Answered)
+	for n, u := range c.Answered {
+		own := *u
+		c.Answered[n] = &own
+	}
+	c.Public = slices.Clone(i.Public)
+	for n, p := range c.Public {
+		own := *p
+		own.To = slices.Clone(p.To)
+		c.Public[n] = &own
+	}
+	return &c
+}
+
+func (s *Severity) clone() *Severity {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.Room, c.Next = slices.Clone(s.Room), slices.Clone(s.Next)
+	return &c
+}
+
 func (f *Incidents) place(name string) *spot {
 	p := f.places[name]
 	if p == nil {

@@ -424,3 +424,34 @@ func FuzzIncidentsTakeAnything(f *testing.F) {
 		}
 	})
 }
+
+func TestACloneStaysAsItWas(t *testing.T) {
+	f := NewIncidents(westMercia)
+	var was []byte
+	var clone *Incident
+	for _, e := range recording(t) {
+		f.Take(&e)
+		list := f.List()
+		if clone == nil && len(list) > 0 && len(list[0].Timeline) > 6 {
+			clone, was = list[0].Clone(), asJSON(t, list[0])
+		}
+	}
+	if clone == nil {
+		t.Fatal("the night has no incident")
+	}
+	if got := asJSON(t, clone); !bytes.Equal(got, was) {
+		t.Errorf("the clone went on with the fold:\n%s\nwant\n%s", got, was)
+	}
+	if bytes.Equal(asJSON(t, f.List()[0]), was) {
+		t.Error("the fold stood still: the test shows nothing")
+	}
+}
+
+func asJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

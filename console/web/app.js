@@ -100,6 +100,7 @@
       fresh.append(t.content);
       children(el, fresh);
     }
+    for (const el of document.querySelectorAll("[data-when]")) el.hidden = !$(el.dataset.when); // forms are made for one visitor, and are there all the time
     if (p.title) document.title = p.title;
     if (p.say && steady() - said > 3000) { said = steady(); show($("say"), p.say); }
     lookedAt = p.at;

@@ -177,6 +177,15 @@ func (n *node) Incident(context.Context, string) (journal.Report, error) {
 	return journal.Report{Node: "west-mercia", Made: time.Now(), Incident: &i}, nil
 }
 
+// story changes the outage. What was handed out stays as it was.
+func (n *node) story(change func(*journal.Incident)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	i := n.outage.Clone()
+	change(i)
+	n.outage = *i
+}
+
 func (n *node) ConfirmIncident(_ context.Context, c console.Confirmation) (console.ConfirmResult, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"nines/console"
+	"nines/journal"
 )
 
 var none cdp.Empty
@@ -132,6 +133,59 @@ func TestAnIncidentIsReadAndConfirmed(t *testing.T) {
 	}
 	b.do(chromedp.Click(chromedp.CSS("main a[href$='format=html']")))
 	b.wait(`document.querySelector("h1") !== null && document.body.innerText.includes("Calls touched")`)
+}
+
+func TestAnIncidentGrowsWhileOneReads(t *testing.T) {
+	n := goodDay()
+	n.story(func(i *journal.Incident) {
+		i.Restored, i.Proof = time.Time{}, ""
+		i.Now = &journal.Severity{Level: "major", Says: "no own room is up: partners answer", Affected: 12, Next: []string{"ring warwickshire"}}
+		for len(i.Timeline) < 60 {
+			i.Timeline = append(i.Timeline, journal.Line{At: time.Now(), Text: "control-room: a probe was silent"})
+		}
+	})
+	b := open(t, n)
+	b.signIn()
+	b.live("/incidents/i-1")
+	if !eval[bool](b, `document.querySelector("form[action$=confirm]").closest("section").hidden`) {
+		t.Error("what goes on can be confirmed to be over")
+	}
+	// Somebody reads in the middle of the story and has a link in focus.
+	b.do(chromedp.Focus(chromedp.CSS("a[href$='format=html']")))
+	at := eval[float64](b, `document.querySelectorAll(".timeline li")[30].scrollIntoView({ block: "center" }), document.querySelectorAll(".timeline li")[30].getBoundingClientRect().top`)
+	n.story(func(i *journal.Incident) {
+		i.Calls.Touched = 13
+		i.Now.Next = append(i.Now.Next, "ring staffordshire")
+		i.Answered = append(i.Answered, &journal.Use{Name: "staffordshire", Partner: true, Calls: 1})
+		i.Timeline = append(i.Timeline, journal.Line{At: time.Now(), Text: evil})
+	})
+	b.wait(`document.querySelector(".timeline li:last-child").innerText.includes("<script>") && document.querySelector("main").innerText.includes("ring staffordshire")`)
+	if eval[bool](b, `window.hurt === 1`) {
+		t.Error("the page ran what stands in the story")
+	}
+	if now := eval[float64](b, `document.querySelectorAll(".timeline li")[30].getBoundingClientRect().top`); now < at-2 || now > at+2 {
+		t.Errorf("the line that is read went from %.0f to %.0f, want it to stay", at, now)
+	}
+	if !eval[bool](b, `document.activeElement.matches("a[href$='format=html']")`) {
+		t.Errorf("the focus is on %q, want where it was", eval[string](b, `document.activeElement.outerHTML`))
+	}
+	// It is over while they type.
+	n.story(func(i *journal.Incident) { i.Restored, i.Now = time.Now(), nil })
+	b.wait(`!document.querySelector("form[action$=confirm]").closest("section").hidden && document.querySelector("#incident .word").innerText.includes("Over, not confirmed")`)
+	b.do(chromedp.SendKeys(chromedp.CSS("#why"), "999 tried"))
+	n.story(func(i *journal.Incident) {
+		i.Timeline = append(i.Timeline, journal.Line{At: time.Now(), Text: "the last line"})
+	})
+	b.wait(`document.querySelector(".timeline li:last-child").innerText.includes("the last line")`)
+	if got := eval[string](b, `document.activeElement.id + " " + document.getElementById("why").value`); got != "why 999 tried" {
+		t.Errorf("a change left %q of what was typed, want the field and the words", got)
+	}
+	if source, err := axe(); err == nil {
+		b.axe(source, "a live incident")
+	}
+	b.live("/incidents")
+	n.story(func(i *journal.Incident) { i.Confirmed, i.ConfirmedBy = time.Now(), "bob" })
+	b.wait(`document.querySelector("main tbody tr").innerText.includes("by bob")`)
 }
 
 func TestThePageComesBackAfterARestart(t *testing.T) {

@@ -289,6 +289,10 @@ func TestANightAtTheConsole(t *testing.T) {
 	if got := b.text("main"); !strings.Contains(got, verdict.Why) || !strings.Contains(got, "alice: hold control-room (the PBX is dead)") {
 		t.Errorf("the incident's page lacks the evidence or the act:\n%s", got)
 	}
+	if _, err := s.client.Release(t.Context(), "control-room", "bob"); err != nil {
+		t.Fatal(err)
+	}
+	b.wait(`document.querySelector(".timeline").innerText.includes("bob: release control-room")`) // without loading it again
 	file, err := program()
 	if err != nil {
 		t.Fatal(err)
