@@ -121,11 +121,7 @@ func (t *tally) CallAnswered(route policy.RouteName, class policy.Class, endpoin
 
 // observe puts a duration into a class's histogram.
 func observe(into map[policy.Class]*console.Histogram, class policy.Class, bounds []float64, d time.Duration) {
-	h := into[class]
-	if h == nil {
-		h = &console.Histogram{Bounds: bounds, Counts: make([]uint64, len(bounds)+1)}
-		into[class] = h
-	}
+	h := histogram(into, class, bounds)
 	s := d.Seconds()
 	i := 0
 	for i < len(h.Bounds) && s > h.Bounds[i] {
@@ -133,6 +129,16 @@ func observe(into map[policy.Class]*console.Histogram, class policy.Class, bound
 	}
 	h.Counts[i]++
 	h.Sum += s
+}
+
+// histogram is that of a class; the first to ask makes it.
+func histogram(of map[policy.Class]*console.Histogram, class policy.Class, bounds []float64) *console.Histogram {
+	h := of[class]
+	if h == nil {
+		h = &console.Histogram{Bounds: bounds, Counts: make([]uint64, len(bounds)+1)}
+		of[class] = h
+	}
+	return h
 }
 
 // Rescued implements sip.Observer.

@@ -254,6 +254,8 @@ func (t *tally) known(f *configs.File) {
 		if _, ok := t.routes[name]; !ok {
 			t.route(name).class = class(f.Routes[i].Class)
 		}
+		histogram(t.setup, class(f.Routes[i].Class), console.SetupBuckets)
+		histogram(t.gaps, class(f.Routes[i].Class), console.GapBuckets)
 	}
 	for _, e := range f.Endpoints {
 		k := attemptKey{policy.EndpointName(e.Name), "answered"}
