@@ -149,6 +149,35 @@ func (l *callList) lives(name string) bool {
 	return c != nil && c.sum.State != "over"
 }
 
+// of says whether a call has to do with a number.
+func (c *heldCall) of(number string) bool {
+	is := func(n string) bool { return n != "" && journal.SameNumber(n, number) }
+	return is(c.sum.Caller) || is(c.sum.Called) || journal.Mentions(c.from, number) || journal.Mentions(c.asserted, number) ||
+		slices.ContainsFunc(c.messages.waits, func(m heldMessage) bool { return journal.Mentions(string(m.data), number) })
+}
+
+// erase forgets the calls of a number that are over; the book has what may be kept of them. It does nothing and names a call while one is in progress:
+// what comes of that would have the number again.
+func (l *callList) erase(number string) (lives string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var over []string
+	for name, c := range l.calls {
+		if !c.of(number) {
+			continue
+		}
+		if c.sum.State != "over" {
+			return name
+		}
+		over = append(over, name)
+	}
+	for _, name := range over { // their names may stay in the ring: no other call will have them
+		delete(l.calls, name)
+		delete(l.talks, name)
+	}
+	return ""
+}
+
 // lines gives the calls that are wanted, the newest first.
 func (l *callList) lines(wanted func(*console.CallSummary) bool) []console.CallSummary {
 	l.mu.Lock()

@@ -57,6 +57,9 @@ func entryOf(r *sip.Record) journal.Entry {
 	case sip.CallCame:
 		e.Type, e.Trunk, e.Caller, e.Called = journal.CallStart, string(r.Trunk), r.Caller, r.Called
 		e.Data = asJSON(came(r))
+		if journal.Erasable(r.Called) { // it stands in a field of its own, from which it can be erased
+			e.Why = strings.ReplaceAll(e.Why, `"`+r.Called+`"`, "the number called")
+		}
 	case sip.CallPlanned:
 		e.Type, e.What, e.Data = journal.RouteRule, planNames(r.Plan), asJSON(planSteps(r.Plan))
 	case sip.CallAsked:

@@ -279,9 +279,12 @@ func (n *Node) EraseNumber(ctx context.Context, req console.EraseRequest) (journ
 	if !journal.Erasable(req.Number) {
 		return journal.Erasure{}, console.Mistake(fmt.Sprintf("%q is no person's number", req.Number))
 	}
+	if call := n.tally.records.calls.erase(req.Number); call != "" {
+		return journal.Erasure{}, console.Mistake("call " + call + " with this number is in progress: erase it when that is over")
+	}
 	done, err := n.book.Erase(ctx, req.Number, req.By, req.Why)
 	if err == nil {
-		n.outside.Forget(func(t *notify.Thread) bool { return journal.SameNumber(noticedCaller(t), req.Number) })
+		n.outside.Forget(func(t *notify.Thread) bool { return noticedNumber(t, req.Number) })
 		err = n.desk.erase(ctx, req.Number)
 	}
 	if err == nil {

@@ -154,6 +154,12 @@ func noticedCaller(t *notify.Thread) string {
 	return facts.Caller
 }
 
+// noticedNumber says whether a notice is about a number: of the caller, or of whom they called.
+func noticedNumber(t *notify.Thread, number string) bool {
+	caller := noticedCaller(t)
+	return caller != "" && journal.SameNumber(caller, number) || journal.Mentions(t.Text, number) || journal.Mentions(string(t.Facts), number)
+}
+
 // toldOutside writes down what became of a notice: in the log and in the book.
 func (n *Node) toldOutside(e notify.Event) {
 	t := &e.Thread

@@ -364,13 +364,20 @@ func (c *CallBacks) Forget(now time.Time, keep time.Duration) (open int) {
 	return open
 }
 
-// Erase forgets a person's number: their lines are dropped.
+// Erase forgets a person's number: their lines are dropped, also where they had withheld it.
 func (c *CallBacks) Erase(number string) {
 	for i := 0; i < len(c.lines); {
-		if n := c.lines[i].Number; n != "" && sameNumber(n, number) {
+		if l := c.lines[i]; l.Number != "" && sameNumber(l.Number, number) || Mentions(l.From, number) || Mentions(l.Asserted, number) {
 			c.drop(i)
 			continue
 		}
+		missed := slices.Clone(c.lines[i].Missed) // somebody may be reading it
+		for n := range missed {
+			if m := &missed[n]; m.Called != "" && sameNumber(m.Called, number) {
+				m.Called = ""
+			}
+		}
+		c.lines[i].Missed = missed
 		i++
 	}
 	delete(c.announced, numberTail(number))

@@ -1,9 +1,12 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,10 +28,14 @@ func (b *Book) Erase(ctx context.Context, number, by, why string) (Erasure, erro
 	if err := b.settled(ctx); err != nil {
 		return done, err
 	}
+	calls, err := b.mentioned(ctx, number)
+	if err != nil {
+		return done, err
+	}
 	entry := []Entry{{At: time.Now(), Type: Erased, By: by, Why: why}}
-	err := b.do(ctx, func(s *store) error {
+	err = b.do(ctx, func(s *store) error {
 		var err error
-		done, err = s.erase(number, entry)
+		done, err = s.erase(number, calls, entry)
 		return err
 	})
 	if err != nil {
@@ -71,11 +78,78 @@ func (b *Book) settled(ctx context.Context) error {
 	}
 }
 
-// erase does it in one transaction.
-func (s *store) erase(number string, entry []Entry) (Erasure, error) {
-	ctx := context.Background()
-	done := Erasure{Calls: []string{}}
+// mentioned names the calls in whose data a number stands though it need be neither caller nor called: of somebody who withheld it, or in a header of a
+// message. The whole file is read for that, beside the writing.
+func (b *Book) mentioned(ctx context.Context, number string) (map[string]bool, error) {
 	calls := map[string]bool{}
+	tail := numberTail(number)
+	if len(digitsOf(number)) < tailDigits {
+		return calls, nil // so few digits stand in many a place
+	}
+	r, err := OpenReader(b.cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for block, err := range r.blocks(ctx, Query{}) {
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Contains(block.body, []byte(tail)) {
+			continue
+		}
+		entries, _ := block.find(Query{Mask: Full}) // what is damaged cannot be erased, and stays for verify to find
+		for i := range entries {
+			if e := &entries[i]; e.Call != "" && Mentions(string(e.Data), number) {
+				calls[e.Call] = true
+			}
+		}
+	}
+	return calls, nil
+}
+
+// Mentions says whether a number stands in a text, in whatever spelling that has no gaps.
+func Mentions(text, number string) bool {
+	tail := numberTail(number)
+	if len(tail) < tailDigits || digitsOf(number) == "" {
+		return false
+	}
+	digit := func(i int) bool { return i >= 0 && i < len(text) && text[i] >= '0' && text[i] <= '9' }
+	for at := 0; ; {
+		i := strings.Index(text[at:], tail)
+		if i < 0 {
+			return false
+		}
+		from, end := at+i, at+i+len(tail)
+		at = from + 1
+		for digit(from - 1) {
+			from--
+		}
+		if from > 0 && text[from-1] == '+' {
+			from--
+		}
+		if !digit(end) && !inWord(text[:from]) && sameNumber(text[from:end], number) {
+			return true
+		}
+	}
+}
+
+// inWord says whether what follows a text goes on with a word of it: a token that ends in digits is no number. JSON's \n ends a line.
+func inWord(before string) bool {
+	if before == "" || strings.HasSuffix(before, `\n`) {
+		return false
+	}
+	c := before[len(before)-1] | 0x20
+	return c >= 'a' && c <= 'z'
+}
+
+// erase does it in one transaction. calls are those that are known to be about the number.
+func (s *store) erase(number string, calls map[string]bool, entry []Entry) (Erasure, error) {
+	ctx := context.Background()
+	done := Erasure{Calls: slices.Sorted(maps.Keys(calls))}
+	if done.Calls == nil {
+		done.Calls = []string{}
+	}
 	err := s.writeWith(entry, func(ctx context.Context) error {
 		blocks, err := s.named(ctx, nil, number)
 		if err != nil {

@@ -65,3 +65,51 @@ func TestAnErasedNumberIsNowhereAndTheChainHolds(t *testing.T) {
 		t.Error("999 is nobody's number, and was erased")
 	}
 }
+
+func TestWhereANumberIsMentioned(t *testing.T) {
+	for text, want := range map[string]bool{
+		"Diversion: <sip:+441905330123@bt.example>": true,
+		"<tel:01905330123;phone-context=uk>":        true,
+		"00441905330123":                            true,
+		"+441905330123":                             true,
+		"+491905330123":                             false, // another country
+		"+4419053301234":                            false, // longer
+		"branch=z9hG4bK1905330123":                  false,
+		"branch=z9hG4bK-9905330123, 01905330123":    true, // the second place
+		"Call-ID: 441905330124":                     false,
+		"":                                          false,
+	} {
+		if got := Mentions(text, "+44 1905 330123"); got != want {
+			t.Errorf("%q mentions the number: %v, want %v", text, got, want)
+		}
+	}
+	if Mentions("call 123456", "123456") {
+		t.Error("a short number is found in a text, where so few digits may mean anything")
+	}
+}
+
+// TestANumberInAHeaderIsErasedToo: of a call whose caller and called are others.
+func TestANumberInAHeaderIsErasedToo(t *testing.T) {
+	s := newShelf(t)
+	b, stop := s.open()
+	for n := range 2000 {
+		for _, e := range callEntries(n, began) {
+			b.Append(e)
+		}
+	}
+	b.Append(Entry{At: began, Type: CallSignalingMessage, Call: "c001500", Data: []byte(`{"text":"INVITE sip:999@nines\r\nDiversion: <sip:+441905440001@bt>"}`)})
+	b.Append(Entry{At: began, Type: CallSignalingMessage, Call: "c001501", Data: []byte(`{"text":"INVITE sip:999@nines\r\nDiversion: <sip:+441905440002@bt>"}`)})
+	done, err := b.Erase(t.Context(), "+441905440001", "dpo", "request 18")
+	if err != nil || done.Entries != 1 || !slices.Equal(done.Calls, []string{"c001500"}) {
+		t.Errorf("erased %+v, %v; want the message of one call", done, err)
+	}
+	s.sound()
+	stop()
+	raw, err := os.ReadFile(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(raw, []byte("905440001")) || !bytes.Contains(raw, []byte("905440002")) {
+		t.Error("the wrong message was erased, or none")
+	}
+}
