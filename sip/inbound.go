@@ -65,7 +65,18 @@ type acker interface {
 	ackRefusal(m *wire.Message) []byte
 }
 
+// alias lets requests to who has called us go by its own connection, where it says so (RFC 5923 §5). It is heard only where its address is somebody's whom we
+// know, and by TLS only if it has shown a certificate that one of ours has signed: whose name that must be, the connection that we would make says.
+func (l *loop) alias(m *wire.Message, f wire.Flow) {
+	switch {
+	case !m.Via.Alias || !f.Proto.Stream() || f.Proto == wire.TLS && f.Name == "":
+	case l.isEndpoint(f) || l.s.routing.Load().trunk(f.Remote.Addr()) != nil:
+		l.s.stack.Alias(f, portOr(m.Via.Port, defaultPort(f.Proto)))
+	}
+}
+
 func (l *loop) onRequest(now time.Time, m *wire.Message, f wire.Flow) {
+	l.alias(m, f)
 	switch m.Method {
 	case "ACK":
 		l.onAck(now, m, f)

@@ -288,7 +288,11 @@ func (s *Server) appendVia(b []byte, f wire.Flow, branch string) []byte {
 	b = append(b, s.here(f)...)
 	b = append(b, ";branch="...)
 	b = append(b, branch...)
-	return append(b, ";rport\r\n"...)
+	b = append(b, ";rport"...)
+	if f.Proto == wire.TCP || f.Proto == wire.TLS && s.routing.Load().TLS.Certificate != nil {
+		b = append(b, ";alias"...) // RFC 5923 §5: what comes to us may come by this connection
+	}
+	return append(b, "\r\n"...)
 }
 
 // contact is our Contact on a flow, with the user and the header parameters of the far leg's, if it had any.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -98,6 +99,24 @@ func (s *Stack) Live(to Target) (Flow, bool) {
 		return st.flow, true
 	}
 	return Flow{}, false
+}
+
+// maxAliases bounds what one connection can be found by.
+const maxAliases = 4
+
+// Alias has a connection that came in found by the port that its far end says that it listens on (RFC 5923 §5): what is sent to there goes by it, and none is
+// dialled. The address stays the one that it comes from. Whether the far end may ask for that is the caller's to judge; by TLS the name in its certificate
+// must be the one that the dial would have wanted.
+func (s *Stack) Alias(f Flow, port uint16) {
+	p := peer{f.Proto, netip.AddrPortFrom(f.Remote.Addr().Unmap(), port)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[f.Conn]
+	if st == nil || !st.source.IsValid() || len(st.aliases) == maxAliases || slices.Contains(s.peers[p], st) {
+		return
+	}
+	st.aliases = append(st.aliases, p)
+	s.peers[p] = append(s.peers[p], st)
 }
 
 // live finds a connection to use again.

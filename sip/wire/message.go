@@ -17,6 +17,7 @@ type Via struct {
 	Received  string
 	RPort     string // value of rport; see HasRPort
 	HasRPort  bool   // rport is there, with or without a value
+	Alias     bool   // its connection may be used for requests to it (RFC 5923)
 	Raw       string // the hop as received, without its neighbours in a comma list; folding removed
 }
 

@@ -21,6 +21,7 @@ type stream struct {
 	source   netip.Addr   // what it counts against; zero for one we dialled
 	lastSent atomic.Int64 // unix nanoseconds
 	doubted  atomic.Bool  // it may be stuck; see Doubt
+	aliases  []peer       // what it is found by besides; the stack's mutex guards it
 
 	mu     sync.Mutex
 	queue  [][]byte
@@ -157,10 +158,11 @@ func (s *Stack) forget(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams, st.flow.Conn)
-	p := peer{st.flow.Proto, st.flow.Remote}
-	s.peers[p] = slices.DeleteFunc(s.peers[p], func(o *stream) bool { return o == st })
-	if len(s.peers[p]) == 0 {
-		delete(s.peers, p)
+	for _, p := range append(st.aliases, peer{st.flow.Proto, st.flow.Remote}) {
+		s.peers[p] = slices.DeleteFunc(s.peers[p], func(o *stream) bool { return o == st })
+		if len(s.peers[p]) == 0 {
+			delete(s.peers, p)
+		}
 	}
 	s.left(st.source)
 }

@@ -30,6 +30,8 @@ func ParseVia(value string) (v Via, ok bool) {
 			if has {
 				v.RPort = text
 			}
+		case strings.EqualFold(key, "alias"):
+			v.Alias = true
 		}
 	}
 	return v, ok
