@@ -280,6 +280,7 @@ func (at *attempt) offerBody(f wire.Flow) (body, text []byte) {
 // response is a response to this attempt's INVITE.
 func (at *attempt) response(now time.Time, m *wire.Message, f wire.Flow) {
 	defer at.s.loop.touch(at.s)
+	at.s.learnHalf(&at.party, m)
 	if !at.spoke {
 		at.spoke, at.firstAt = true, now
 		at.firstWord(now, false)
@@ -309,7 +310,7 @@ func (at *attempt) provisional(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	d, o := at.hear(now, m)
 	if o.RAck.RSeq != 0 {
-		at.s.prack(now, &party{leg: d, flow: f, pinned: at.pinned}, o.RAck)
+		at.s.prack(now, &party{leg: d, flow: f, pinned: at.pinned, half: at.half}, o.RAck)
 	}
 	if o.News != leg.Ringing {
 		return // a repeat, or one whose forerunner is missing
@@ -320,7 +321,7 @@ func (at *attempt) provisional(now time.Time, m *wire.Message, f wire.Flow) {
 		at.keepEarly(m)
 		withSDP = true
 	}
-	if !at.rang {
+	if !at.rang && m.Status != 199 { // a branch of its fork has ended (RFC 6228): that is no ringing
 		at.rang = true
 		at.shows(now, health.CallRang, m.Status, "") // also one that was stopped for its silence: it was slow, not dead
 		s.log.Info().Str("endpoint", string(at.ep.Name)).Int("attempt", int(at.id)).Int("code", m.Status).Dur("after_ms", now.Sub(at.asked)).Msg("rings")
@@ -341,7 +342,7 @@ func (s *session) prack(now time.Time, p *party, rack leg.RAck) {
 			return
 		}
 		branch := token{loop: l.n, call: s.id, part: s.partOf(p)}.branch(l.rnd)
-		msg := l.build(p, line, flow, branch, nil, "", nil, []wire.Header{{Name: "RAck", Value: rack.String()}})
+		msg := l.build(p, line, flow, branch, nil, "", nil, s.identified(p, wire.Header{Name: "RAck", Value: rack.String()}))
 		l.request(now, "PRACK", branch, flow, msg, 0, dialogWaiter{l: l, leg: p.leg})
 	})
 }
@@ -669,6 +670,7 @@ func (at *attempt) cancel(now time.Time, reasons ...string) {
 	b = wire.AppendHeader(b, "To", at.to)
 	b = wire.AppendHeader(b, "Call-ID", at.callID)
 	b = wire.AppendCSeq(b, at.cseq, "CANCEL")
+	b = at.s.appendSessionID(b, &at.party)
 	for _, v := range reasons {
 		b = wire.AppendHeader(b, "Reason", v)
 	}
@@ -746,7 +748,7 @@ func (at *attempt) ackNow(now time.Time, body, text []byte, ctype string) {
 		if err != nil {
 			flow = at.flow // it is kept for the 2xx that repeats, and goes where that comes from
 		}
-		at.ack = l.build(&at.party, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, ctype, body, nil)
+		at.ack = l.build(&at.party, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, ctype, body, s.identified(&at.party))
 		l.send(flow, at.ack)
 	})
 }
@@ -780,12 +782,13 @@ func (at *attempt) endFork(now time.Time, d *leg.Leg, m *wire.Message, f wire.Fl
 		body, ctype = l.noThanks(m, f)
 	}
 	fork := &party{leg: d, flow: f, ep: at.ep}
+	s.learnHalf(fork, m)
 	line := d.Ack(at.cseq, body)
 	s.reach(now, fork, line, func(_ time.Time, flow wire.Flow, err error) {
 		if err != nil {
 			flow = f
 		}
-		ack := l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, ctype, body, nil)
+		ack := l.build(fork, line, flow, token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd), nil, ctype, body, s.identified(fork))
 		d.KeepAck(at.cseq, ack)
 		l.send(flow, ack)
 	})

@@ -53,6 +53,7 @@ func (s *session) inDialog(now time.Time, part int, key txn.Key, m *wire.Message
 		s.fromFork(now, part, key, m, f)
 		return
 	}
+	s.learnHalf(p, m)
 	in := leg.Incoming{Method: m.Method, CSeq: m.CSeq, Contact: contactURI(m), SDP: describe(m).sdp()}
 	if m.Has("Supported") {
 		in.Supported = m.List("Supported")
@@ -118,7 +119,9 @@ func retryAfter(d time.Duration) []wire.Header {
 // reply answers a request in dialog without a body.
 func (s *session) reply(now time.Time, key txn.Key, m *wire.Message, f wire.Flow, code int, reason string, headers ...wire.Header) {
 	if tok, ok := parseToken(m.ToTag); ok && tok.part <= len(s.attempts) {
-		s.party(tok.part).leg.Reply(now, leg.Reply{Method: m.Method, CSeq: m.CSeq, Code: code})
+		p := s.party(tok.part)
+		p.leg.Reply(now, leg.Reply{Method: m.Method, CSeq: m.CSeq, Code: code})
+		headers = s.identified(p, headers...)
 	}
 	s.loop.respond(now, key, code, simpleReply(m, f.Remote, code, reason, "", headers...))
 }
@@ -291,7 +294,7 @@ func (r *relay) timer() []wire.Header {
 	}
 	var extra []wire.Header
 	if r.req == nil {
-		extra = append(extra, wire.Header{Name: "Supported", Value: "timer"})
+		extra = r.s.identified(r.to, wire.Header{Name: "Supported", Value: "timer"})
 	}
 	return append(extra, sessionHeaders(r.to.leg.AskTimer())...)
 }
@@ -335,6 +338,7 @@ func (s *session) partOf(p *party) int {
 // response implements waiter.
 func (r *relay) response(now time.Time, m *wire.Message, f wire.Flow) {
 	s := r.s
+	s.learnHalf(r.to, m)
 	defer s.loop.touch(s)
 	switch {
 	case m.Status < 200:
@@ -515,7 +519,7 @@ func (r *relay) sendAck(now time.Time, body, text []byte, ctype string) {
 		if err != nil {
 			flow = r.flow
 		}
-		r.ack = l.build(r.to, line, flow, token{loop: l.n, call: s.id, part: s.partOf(r.to)}.branch(l.rnd), nil, ctype, body, nil)
+		r.ack = l.build(r.to, line, flow, token{loop: l.n, call: s.id, part: s.partOf(r.to)}.branch(l.rnd), nil, ctype, body, s.identified(r.to))
 		l.send(flow, r.ack)
 	})
 }
@@ -602,6 +606,7 @@ func (r *relay) cancel(now time.Time) {
 	b = wire.AppendHeader(b, "To", r.line.To)
 	b = wire.AppendHeader(b, "Call-ID", r.line.CallID)
 	b = wire.AppendCSeq(b, r.line.CSeq, "CANCEL")
+	b = r.s.appendSessionID(b, r.to)
 	l.effects = l.txns.Cancel(now, r.client, wire.AppendBody(b, nil), l.effects)
 	l.apply(now)
 }
@@ -782,6 +787,9 @@ func (s *session) bye(now time.Time, p *party, from *wire.Message, reason, why s
 	var extra []wire.Header
 	if reason != "" {
 		extra = append(extra, wire.Header{Name: "Reason", Value: reason})
+	}
+	if from == nil {
+		extra = s.identified(p, extra...)
 	}
 	s.log.Debug().Int("part", s.partOf(p)).Str("why", why).Msg("hanging up")
 	s.sendBye(now, p, line, from, extra, func(now time.Time) { s.sendBye(now, p, line, from, extra, nil) })

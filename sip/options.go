@@ -80,7 +80,7 @@ func (s *session) checkCaller(now time.Time) {
 			return
 		}
 		branch := token{loop: l.n, call: s.id}.branch(l.rnd)
-		l.request(now, "OPTIONS", branch, flow, l.build(&s.caller, line, flow, branch, nil, "", nil, nil), callerTimeout, callerWaiter{s})
+		l.request(now, "OPTIONS", branch, flow, l.build(&s.caller, line, flow, branch, nil, "", nil, s.identified(&s.caller)), callerTimeout, callerWaiter{s})
 	})
 }
 

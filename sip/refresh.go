@@ -180,6 +180,7 @@ func (s *session) renew(now time.Time, p *party, key txn.Key, m *wire.Message, f
 	b = wire.AppendHeader(b, "Contact", p.leg.Contact)
 	b = wire.AppendHeader(b, "Allow", allow)
 	b = appendTags(b, "Supported", p.knownTags(nil))
+	b = s.appendSessionID(b, p)
 	b = s.grantTimer(b, now, p, m)
 	if text != nil {
 		b = wire.AppendHeader(b, "Content-Type", "application/sdp")

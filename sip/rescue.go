@@ -277,7 +277,7 @@ func (s *session) checkEndpoint(now time.Time, learning bool) {
 			return
 		}
 		branch := token{loop: l.n, call: s.id, part: int(at.id)}.branch(l.rnd)
-		l.request(now, "OPTIONS", branch, flow, l.build(&at.party, line, flow, branch, nil, "", nil, nil), checkTimeout, c)
+		l.request(now, "OPTIONS", branch, flow, l.build(&at.party, line, flow, branch, nil, "", nil, s.identified(&at.party)), checkTimeout, c)
 	})
 }
 

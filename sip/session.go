@@ -85,6 +85,7 @@ type party struct {
 	pinned bool           // requests go to the flow, whatever the Contact says (R6)
 	ep     *endpoint      // nil for the caller
 	media  *media.Side
+	half   string              // its half of the Session-ID
 	far    []byte              // its last session description, as received
 	later  func(now time.Time) // a BYE that waits for the ACK of our 2xx (RFC 3261 §15)
 }
@@ -124,6 +125,7 @@ func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flo
 	s.log = l.log.With().Str("call", s.name).Logger()
 	s.caller.flow = replyFlow(m, f)
 	s.caller.answers(m, f)
+	s.learnHalf(&s.caller, m)
 	s.offer = describe(m)
 	s.lateOffer = !s.offer.ok
 	if s.offer.ok {
@@ -488,6 +490,7 @@ func (s *session) provisional(now time.Time, code int, reason string, with *froz
 	b = appendRecordRoutes(b, m)
 	b = wire.AppendHeader(b, "Contact", lg.Contact)
 	b = wire.AppendHeader(b, "Allow", allow)
+	b = s.appendSessionID(b, &s.caller)
 	reply := leg.Reply{Method: "INVITE", CSeq: m.CSeq, Code: code}
 	if with != nil && m.HasToken("Supported", "100rel") || m.HasToken("Require", "100rel") && !s.lateOffer {
 		reply.RSeq = lg.NextRSeq(s.loop.rnd.Uint32())
@@ -596,17 +599,21 @@ func (s *session) answer(now time.Time, at *attempt) {
 
 // appendAnswerHeaders copies the end-to-end headers of a 200 up, with option tags that hold on the caller's leg.
 func (s *session) appendAnswerHeaders(b []byte, m *wire.Message) []byte {
-	hasAllow := false
+	hasAllow, hasID := false, false
 	for i := range m.Headers {
 		h := &m.Headers[i]
 		if perLeg(h.Name) || bodyHeader(h.Name) {
 			continue
 		}
 		hasAllow = hasAllow || strings.EqualFold(h.Name, "Allow")
+		hasID = hasID || strings.EqualFold(h.Name, "Session-ID")
 		b = wire.AppendHeader(b, h.Name, h.Value)
 	}
 	if !hasAllow {
 		b = wire.AppendHeader(b, "Allow", allow)
+	}
+	if !hasID {
+		b = s.appendSessionID(b, &s.caller)
 	}
 	return appendTags(b, "Supported", s.caller.knownTags(optionTags(m, "Supported")))
 }
@@ -640,6 +647,7 @@ func (s *session) reject(now time.Time, a call.Reject) {
 	m := s.invite
 	b := appendReply(make([]byte, 0, 512), m, s.src.Remote, a.Code, a.Text, s.caller.leg.LocalTag)
 	b = wire.AppendHeader(b, "Allow", allow)
+	b = s.appendSessionID(b, &s.caller)
 	if a.Later { // R24: not all of them at the same moment
 		b = wire.AppendHeader(b, "Retry-After", utoa(uint64(retryLeast+s.loop.rnd.IntN(retryMost-retryLeast))))
 	}
