@@ -184,7 +184,7 @@ func (s *store) prepareFile(ctx context.Context) error {
 	}
 	// secure_delete leaves nothing of what was replaced in the file, or an erased number could still stand on a page that is free.
 	// In WAL with FULL every commit is on the disk before it returns, when the power fails too: what Commit has promised.
-	if err := s.exec(ctx, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA journal_size_limit = 67108864", "PRAGMA cache_size = -32000", "PRAGMA temp_store = MEMORY",
+	if err := s.exec(ctx, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA journal_size_limit = 67108864", "PRAGMA cache_size = -4000", "PRAGMA temp_store = MEMORY",
 		"PRAGMA secure_delete = ON"); err != nil {
 		return err
 	}
