@@ -3,7 +3,6 @@ package journal
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,15 +33,17 @@ const (
 
 // also is a running sink.
 type also struct {
-	sink  Sink
-	node  string
-	feed  *Feed
-	log   zerolog.Logger
-	http  *http.Client
-	file  *os.File
-	sent  atomic.Int64
-	lost  atomic.Int64
-	words atomic.Pointer[string] // what is wrong
+	sink   Sink
+	feed   *Feed
+	log    zerolog.Logger
+	http   *http.Client
+	file   *os.File
+	i3     *i3
+	events []logEvent // of the entry that is sent; nil: none
+	bare   bool       // without our extension
+	sent   atomic.Int64
+	lost   atomic.Int64
+	words  atomic.Pointer[string] // what is wrong
 }
 
 // SinkHealth is how a second place is.
@@ -54,7 +55,7 @@ type SinkHealth struct {
 }
 
 func (b *Book) newAlso(s Sink) *also {
-	return &also{sink: s, node: b.cfg.Node, feed: b.Subscribe(sinkBatches), log: b.log.With().Str("to", s.name()).Logger(), http: &http.Client{Timeout: sinkTimeout}}
+	return &also{sink: s, i3: newI3(b.cfg.Node), feed: b.Subscribe(sinkBatches), log: b.log.With().Str("to", s.name()).Logger(), http: &http.Client{Timeout: sinkTimeout}}
 }
 
 func (s Sink) name() string {
@@ -132,7 +133,7 @@ func (a *also) send(ctx context.Context, batch []Entry) (int, error) {
 		return a.append(batch)
 	}
 	for i := range batch {
-		if err := a.post(ctx, &batch[i]); err != nil {
+		if err := a.tell(ctx, &batch[i]); err != nil {
 			return i, err
 		}
 	}
@@ -178,35 +179,40 @@ func (a *also) close() {
 	}
 }
 
-// logEvent is the prologue of an i3 LogEvent (NENA-STA-010.3 §4.12.3.1). What is ours stands in the extension.
-type logEvent struct {
-	Type      string `json:"logEventType"`
-	At        string `json:"timestamp"`
-	Agency    string `json:"agencyId"`
-	Element   string `json:"elementId"`
-	Call      string `json:"callId,omitempty"`
-	CallIDSIP string `json:"callIdSip,omitempty"`
-	Extension *Entry `json:"extension"`
+// tell sends what i3 knows of an entry. What has arrived of one that is tried again is not sent twice.
+func (a *also) tell(ctx context.Context, e *Entry) error {
+	if a.events == nil {
+		a.events = a.i3.events(e)
+	}
+	for len(a.events) > 0 {
+		ev := a.events[0]
+		if a.bare {
+			ev.Extension = nil
+		}
+		err := a.post(ctx, &ev)
+		if errors.Is(err, errExtension) && !a.bare {
+			a.bare = true // this service wants no more than i3 says
+			continue
+		}
+		if err != nil {
+			var refused refusal
+			if errors.As(err, &refused) || errors.Is(err, errExtension) {
+				a.events = nil
+			}
+			return err
+		}
+		a.events = a.events[1:]
+	}
+	a.events = nil
+	return nil
 }
 
-// post sends one event as an unsigned JWS in flattened form, which is what a Logging Service takes.
-func (a *also) post(ctx context.Context, e *Entry) error {
-	if !strings.HasSuffix(string(e.Type), "LogEvent") {
-		return nil // ours: i3 has no name for it
-	}
-	event := logEvent{
-		Type: string(e.Type), At: e.At.Format("2006-01-02T15:04:05.000-07:00"), Agency: a.node, Element: a.node, CallIDSIP: e.CallID, Extension: e,
-	}
-	if e.Call != "" {
-		event.Call = "urn:emergency:uid:callid:" + e.Call + ":" + a.node
-	}
-	payload, err := json.Marshal(event)
-	if err != nil {
-		return refusal(err.Error())
-	}
-	body, err := json.Marshal(map[string]string{
-		"protected": base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)), "payload": base64.RawURLEncoding.EncodeToString(payload), "signature": "",
-	})
+// errExtension is the answer of a service that takes no extensions but its own: 462 and 463.
+var errExtension = fmt.Errorf("it takes no such extension: %w", refusal("462"))
+
+// post sends one event.
+func (a *also) post(ctx context.Context, ev *logEvent) error {
+	body, err := unsigned(ev)
 	if err != nil {
 		return refusal(err.Error())
 	}
@@ -224,6 +230,8 @@ func (a *also) post(ctx context.Context, e *Entry) error {
 	switch {
 	case resp.StatusCode < 300:
 		return nil
+	case resp.StatusCode == 462, resp.StatusCode == 463:
+		return errExtension
 	case resp.StatusCode >= 400 && resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout:
 		return refusal("it refuses: " + resp.Status)
 	}
