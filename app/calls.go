@@ -111,7 +111,7 @@ func (c *heldCall) take(r *sip.Record) {
 			s.TalkSeconds = r.At.Sub(s.Answered).Seconds()
 		}
 	case sip.CallPlanned, sip.CallAskedOn, sip.AttemptOver, sip.CallRang, sip.CallHeard, sip.CallWitness, sip.CallMedia, sip.CallNoted, sip.CallMessage,
-		sip.VerdictChanged, sip.ProbeMissed, sip.NoticeGiven, sip.CallAnnouncementOver, sip.ShedChanged, sip.TreatEnded:
+		sip.VerdictChanged, sip.ProbeMissed, sip.NoticeGiven, sip.MessageMalformed, sip.CallAnnouncementOver, sip.ShedChanged, sip.TreatEnded:
 		// They change nothing of the line.
 	}
 }

@@ -107,6 +107,11 @@ func entryOf(r *sip.Record) journal.Entry {
 		e.Type = journal.KeepAliveFailure
 	case sip.NoticeGiven:
 		e.Type = journal.Notice
+	case sip.MessageMalformed:
+		e.Type, e.Trunk, e.Caller, e.Called = journal.MalformedMessage, string(r.Trunk), r.Caller, r.Called
+		if len(r.Data) > 0 {
+			e.Data = appendMessages(nil, []heldMessage{{at: r.At, in: r.In, flow: r.Flow, data: r.Data}})
+		}
 	case sip.CallMessage:
 		e.Type = journal.CallSignalingMessage
 	}

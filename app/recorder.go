@@ -178,6 +178,11 @@ func (r *recorder) writeDown(rec *sip.Record) {
 		r.message(rec)
 		return
 	}
+	if rec.Kind == sip.MessageMalformed {
+		if keeps := r.keeps.Load(); keeps == nil || !keepsMessages(*keeps, rec.Class) {
+			rec.Data = nil
+		}
+	}
 	r.enter(r.calls.record(rec))
 }
 

@@ -18,6 +18,7 @@ var (
 	strangerRate  = rate{every: 50 * time.Millisecond, burst: 60}  // of one source, before anything is looked at
 	strangersRate = rate{every: 4 * time.Millisecond, burst: 500}  // of all together, that come as far as a loop
 	routineRate   = rate{every: 10 * time.Millisecond, burst: 300} // of one source of a trunk, but for emergency calls
+	oddRate       = rate{every: time.Second, burst: 30}            // entries of the book
 )
 
 // gate is who may come in, and how often. The readers of the sockets and the loops use it at the same time; it has no lock and does not grow.
@@ -27,11 +28,12 @@ type gate struct {
 	tokens   bucket // of strangers who show a token that looks like ours
 	routine  *buckets
 	others   *buckets // requests of trunks and endpoints that have no business here
+	odd      bucket   // entries about malformed messages
 	tags     maphash.Seed
 }
 
 func newGate() gate {
-	return gate{stranger: newBuckets(strangerRate), calls: bucket{rate: strangersRate}, tokens: bucket{rate: strangersRate}, routine: newBuckets(routineRate), others: newBuckets(routineRate), tags: maphash.MakeSeed()}
+	return gate{stranger: newBuckets(strangerRate), calls: bucket{rate: strangersRate}, tokens: bucket{rate: strangersRate}, routine: newBuckets(routineRate), others: newBuckets(routineRate), odd: bucket{rate: oddRate}, tags: maphash.MakeSeed()}
 }
 
 // accept is the source check, before anything is parsed: trunks, endpoints, and whoever shows a token of ours.
@@ -117,6 +119,9 @@ func (s *Server) strangerCalls(src netip.AddrPort, data []byte) {
 
 // isStranger says that a message comes from nobody we know.
 func (l *loop) isStranger(f wire.Flow) bool { return !l.s.known.Load().has(f.Remote.Addr().Unmap()) }
+
+// isGuest says that a connection comes from nobody we know: its place must not be one that a trunk needs.
+func (s *Server) isGuest(src netip.AddrPort) bool { return !s.known.Load().has(src.Addr().Unmap()) }
 
 // size is how long the message is that is being read.
 func (l *loop) size() int { return len(l.trace.packet.Data) }
@@ -244,4 +249,34 @@ func (l *loop) mayStay(now time.Time, key txn.Key, s *session, part int, m *wire
 		return false
 	}
 	return true
+}
+
+// unreadable tells the book of an INVITE that nothing could be made of.
+func (l *loop) unreadable(now time.Time, p *wire.Packet, err error) {
+	if !bytes.HasPrefix(p.Data, inviteWord) || !l.s.gate.odd.take(l.s.instant(now)) {
+		return
+	}
+	r := Record{Kind: MessageMalformed, At: now, What: "refused", Flow: p.Flow, In: true, Why: "an INVITE from " + p.Flow.Remote.String() + " could not be read: " + err.Error(), Data: p.Data[:min(len(p.Data), mostOdd)]}
+	if t := l.s.routing.Load().trunk(p.Flow.Remote.Addr()); t != nil {
+		r.Trunk = t.Name
+	}
+	l.s.cfg.Observer.Recorded(r)
+}
+
+// mostOdd is how much of a message that could not be read is kept.
+const mostOdd = 2048
+
+// onSide says whether a trunk's call came in where the trunk is. From another side its address is forged, or the configuration is wrong.
+func (l *loop) onSide(now time.Time, m *wire.Message, f wire.Flow, trunk *Trunk) bool {
+	side := l.s.via(f)
+	if trunk == nil || trunk.Via == "" || side == trunk.Via {
+		return true
+	}
+	l.s.count.spoofed.Add(1)
+	if l.s.said.again("side " + f.Remote.Addr().String()) {
+		l.log.Error().Stringer("from", f.Remote).Str("trunk", string(trunk.Name)).Str("via", trunk.Via).Str("side", side).Msg("a trunk's call came in on another side than its via says: refused")
+		l.s.cfg.Observer.Recorded(Record{Kind: NoticeGiven, At: now, Trunk: trunk.Name, What: "wrong side", Why: "a call of " + string(trunk.Name) + " came in on side " + side + ", its via is " + trunk.Via + ": refused"})
+	}
+	l.turnAway(m, f, 403, "Forbidden")
+	return false
 }

@@ -15,6 +15,7 @@ func (l *loop) receive(now time.Time, p wire.Packet) {
 	m, err := wire.Parse(p.Data)
 	if err != nil {
 		l.s.count.garbage.Add(1)
+		l.unreadable(now, &p, err)
 		return
 	}
 	if m.Malformed {
@@ -136,7 +137,9 @@ func (l *loop) onNew(now time.Time, m *wire.Message, f wire.Flow) {
 	}
 	switch m.Method {
 	case "INVITE":
-		l.onInvite(now, m, f, r, trunk)
+		if l.onSide(now, m, f, trunk) {
+			l.onInvite(now, m, f, r, trunk)
+		}
 	case "OPTIONS":
 		l.onOptions(now, m, f, trunk)
 	default:

@@ -15,26 +15,27 @@ type RecordKind uint8
 
 // The kinds, each with the fields it uses beside At and, where it is of a call, Call, Route and Class.
 const (
-	CallCame       RecordKind = iota + 1 // a call was taken: Trunk, Caller, Called, CallID, From, Asserted, Flow, Malformed, SecondLine; Why its route
-	CallPlanned                          // a plan was made: Plan, and Why it is so besides health and slots
-	CallAsked                            // an endpoint is asked: Endpoint, Partner, Attempt, Why it and why now; What is the contact of a redirect that is followed
-	CallAskedOn                          // one that had been told to stop is wanted after all: Endpoint, Attempt, Why
-	AttemptOver                          // what became of one ask: Endpoint, Partner, Attempt, Outcome, Code, Took since the ask, CallID, Why
-	CallRang                             // the first 18x of an attempt: Endpoint, Attempt, Code, Took since the ask, CallID
-	CallAnswered                         // the caller got our 200: Endpoint, Partner, Attempt, Code, Took since its INVITE
-	CallHeard                            // the first packet of the endpoint that talks: Endpoint, Attempt, Took since its answer
-	CallWitness                          // what speaks for the loss of the endpoint that talks: Endpoint, Why with its time
-	CallLost                             // the endpoint that talks is lost, the caller stays: Endpoint, Attempt, Took since its last packet
-	CallKept                             // the lost endpoint came back first: Endpoint, Attempt, Took since the loss
-	CallTakenOver                        // another endpoint has the call now: Endpoint, Partner, Attempt, Took since the loss
-	CallRescued                          // and was heard: Endpoint, Partner, Attempt, Took is the gap (R22)
-	CallMedia                            // counters at the end of a talk: Endpoint, Attempt, Media
-	CallNoted                            // a sentence: Why
-	CallEnded                            // it is over: Trunk, Caller, Called, CallID, Outcome, Code, Endpoint, Partner, Took since the answer, Why; What "unacknowledged": the caller never ACKed; "perhaps_not_reached": it cleared soon after a queue's answer (R14)
-	CallMessage                          // one message of the call went or came: Attempt (0: the caller's leg), In, Flow, Data
-	VerdictChanged                       // what is believed of an endpoint: Endpoint, What "up→down", Why
-	ProbeMissed                          // the first of a row of missed probes, or one that was missed otherwise: Endpoint, Outcome, Code
-	NoticeGiven                          // what an operator should know: Endpoint or none, What its kind, Why
+	CallCame         RecordKind = iota + 1 // a call was taken: Trunk, Caller, Called, CallID, From, Asserted, Flow, Malformed, SecondLine; Why its route
+	CallPlanned                            // a plan was made: Plan, and Why it is so besides health and slots
+	CallAsked                              // an endpoint is asked: Endpoint, Partner, Attempt, Why it and why now; What is the contact of a redirect that is followed
+	CallAskedOn                            // one that had been told to stop is wanted after all: Endpoint, Attempt, Why
+	AttemptOver                            // what became of one ask: Endpoint, Partner, Attempt, Outcome, Code, Took since the ask, CallID, Why
+	CallRang                               // the first 18x of an attempt: Endpoint, Attempt, Code, Took since the ask, CallID
+	CallAnswered                           // the caller got our 200: Endpoint, Partner, Attempt, Code, Took since its INVITE
+	CallHeard                              // the first packet of the endpoint that talks: Endpoint, Attempt, Took since its answer
+	CallWitness                            // what speaks for the loss of the endpoint that talks: Endpoint, Why with its time
+	CallLost                               // the endpoint that talks is lost, the caller stays: Endpoint, Attempt, Took since its last packet
+	CallKept                               // the lost endpoint came back first: Endpoint, Attempt, Took since the loss
+	CallTakenOver                          // another endpoint has the call now: Endpoint, Partner, Attempt, Took since the loss
+	CallRescued                            // and was heard: Endpoint, Partner, Attempt, Took is the gap (R22)
+	CallMedia                              // counters at the end of a talk: Endpoint, Attempt, Media
+	CallNoted                              // a sentence: Why
+	CallEnded                              // it is over: Trunk, Caller, Called, CallID, Outcome, Code, Endpoint, Partner, Took since the answer, Why; What "unacknowledged": the caller never ACKed; "perhaps_not_reached": it cleared soon after a queue's answer (R14)
+	CallMessage                            // one message of the call went or came: Attempt (0: the caller's leg), In, Flow, Data
+	VerdictChanged                         // what is believed of an endpoint: Endpoint, What "up→down", Why
+	ProbeMissed                            // the first of a row of missed probes, or one that was missed otherwise: Endpoint, Outcome, Code
+	MessageMalformed                       // an INVITE that was salvaged, then Call is its call, or refused, then Data is its text: What, Flow, Why; bounded in rate
+	NoticeGiven                            // what an operator should know: Endpoint or none, What its kind, Why
 )
 
 // Record is one thing that happened, for the book. It is made in a loop, so it holds what is there already and costs no more than its copy: whoever
@@ -139,6 +140,9 @@ func (s *session) came(now time.Time) {
 	}
 	r.Asserted, _ = m.Get("P-Asserted-Identity")
 	s.record(now, r)
+	if m.Malformed && s.loop.s.gate.odd.take(s.loop.s.instant(now)) {
+		s.record(now, Record{Kind: MessageMalformed, What: "salvaged", CallID: m.CallID, Trunk: s.trunk.Name, Caller: s.number, Called: s.match.Number, Flow: s.src, Why: "the INVITE from " + s.src.Remote.String() + " had to be mended"})
+	}
 }
 
 // ended tells how the call has ended.

@@ -112,7 +112,7 @@ func kindName(k sip.RecordKind) string {
 		sip.CallCame: "came", sip.CallPlanned: "planned", sip.CallAsked: "asked", sip.CallAskedOn: "asked on", sip.AttemptOver: "attempt", sip.CallRang: "rang",
 		sip.CallAnswered: "answered", sip.CallHeard: "heard", sip.CallWitness: "witness", sip.CallLost: "lost", sip.CallKept: "kept",
 		sip.CallTakenOver: "taken over", sip.CallRescued: "rescued", sip.CallMedia: "media", sip.CallNoted: "noted", sip.CallEnded: "ended",
-		sip.CallMessage: "message", sip.VerdictChanged: "verdict", sip.ProbeMissed: "probe missed", sip.NoticeGiven: "notice",
+		sip.CallMessage: "message", sip.VerdictChanged: "verdict", sip.ProbeMissed: "probe missed", sip.NoticeGiven: "notice", sip.MessageMalformed: "malformed",
 	}[k]
 }
 

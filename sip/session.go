@@ -153,7 +153,9 @@ func newSession(now time.Time, l *loop, key txn.Key, m *wire.Message, f wire.Flo
 	}
 	l.calls[s.id] = s
 	l.invites[key] = s
-	if trunk.Name == "" && f.Proto == wire.UDP && l.isStranger(f) {
+	if f.Proto.Stream() && trunk.Name == "" {
+		l.s.stack.Keep(f)
+	} else if trunk.Name == "" && l.isStranger(f) {
 		s.stranger = &stranger{credit: l.size(), size: l.size()}
 		l.unproven[key] = s
 	}

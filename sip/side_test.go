@@ -1,9 +1,11 @@
 package sip_test
 
 import (
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"nines/sip"
 	"nines/sip/wire"
@@ -76,4 +78,31 @@ func TestEachSideSeesOnlyItsOwnAddresses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestATrunksCallFromAnotherSideIsRefused: its address there is forged, or the file is wrong.
+func TestATrunksCallFromAnotherSideIsRefused(t *testing.T) {
+	book := &clerk{}
+	onScene(t, func(sc *scene) { twoCards(false)(sc); sc.server.Observer = book }, func(st *stage) {
+		st.carrier.node = net.UDPAddrFromAddrPort(netip.MustParseAddrPort(nodeOther + ":5060"))
+		for range 2 {
+			st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+			if all, _ := st.carrier.hearsAll(35 * time.Second); len(all) != 1 || all[0].Status != 403 {
+				t.Fatalf("a call on the wrong side got %d answers, want one 403", len(all))
+			}
+		}
+		st.carrier.node = nodeUDP
+		st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+		st.carrier.expect("100 INVITE")
+		st.rooms["control-room"].expect("INVITE")
+		said := 0
+		for _, r := range book.told {
+			if r.Kind == sip.NoticeGiven && r.What == "wrong side" {
+				said++
+			}
+		}
+		if said != 1 {
+			t.Errorf("the book was told %d times, want once an hour", said)
+		}
+	})
 }

@@ -205,7 +205,7 @@ func New(cfg Config, r Routing) (*Server, error) {
 	}
 	s.loops[0].watch(now, compiled)
 	stack, err := wire.Open(wire.Config{
-		Listen: cfg.Listen, Network: cfg.Network, Accept: s.accept,
+		Listen: cfg.Listen, Network: cfg.Network, Accept: s.accept, Guest: s.isGuest,
 		TLS: wire.ServerTLS{Config: s.serverTLS, Name: s.peerName, Failed: s.handshakeFailed},
 	}, s)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -294,6 +295,36 @@ func TestAFloodOfStrangersLeavesRoomForOneWhoCalls999(t *testing.T) {
 		room.expect("INVITE")
 		if got := st.server.Counters(); got.Limited < 1900 {
 			t.Errorf("%d are counted as limited, want nearly 2000", got.Limited)
+		}
+	})
+}
+
+// TestMalformedInvitesAreInTheBook: those that were mended, with their call, and those that nothing could be made of; a flood of them does not fill it.
+func TestMalformedInvitesAreInTheBook(t *testing.T) {
+	book := &clerk{keeps: func(r sip.Record) bool { return r.Kind == sip.MessageMalformed }}
+	onScene(t, func(sc *scene) { oneRoom(&sc.Routing); sc.server.Observer = book }, func(st *stage) {
+		room := st.rooms["control-room"]
+		st.carrier.raw("INVITE sip:999@nines SIP/2.0\nVia: SIP/2.0/UDP 10.0.0.9;branch=z9hG4bKx\nFrom: <sip:+447700900123@b>\nnonsense\nTo: <sip:999@nines>\nCall-ID: odd\nCSeq: 1 INVITE\n\n")
+		room.reply(room.expect("INVITE"), 486, "r")
+		st.carrier.until("500 INVITE", "100 INVITE")
+		broken := "INVITE sip:999@nines SIP/2.0\n" + strings.Repeat("X: y\n", 2000) + "\n"
+		st.carrier.raw(broken)
+		time.Sleep(10 * time.Millisecond)
+		if len(book.told) != 2 {
+			t.Fatalf("%d entries, want one of each", len(book.told))
+		}
+		if r := book.told[0]; r.What != "salvaged" || r.Call == "" || r.CallID != "odd" || r.Trunk != "bt" || r.Caller != "+447700900123" {
+			t.Errorf("the salvaged one is told as %+v", r)
+		}
+		if r := book.told[1]; r.What != "refused" || r.Trunk != "bt" || len(r.Data) == 0 || len(r.Data) > 2048 || !strings.Contains(r.Why, "too large") {
+			t.Errorf("the refused one is told as %s %s %s, %d bytes", r.What, r.Trunk, r.Why, len(r.Data))
+		}
+		for range 1000 {
+			st.carrier.raw(broken)
+		}
+		time.Sleep(10 * time.Millisecond)
+		if len(book.told) > 40 {
+			t.Errorf("a thousand of them made %d entries, want about 30", len(book.told))
 		}
 	})
 }

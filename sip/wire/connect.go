@@ -112,7 +112,7 @@ func (s *Stack) Alias(f Flow, port uint16) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.streams[f.Conn]
-	if st == nil || !st.source.IsValid() || len(st.aliases) == maxAliases || slices.Contains(s.peers[p], st) {
+	if st == nil || !st.place.source.IsValid() || len(st.aliases) == maxAliases || slices.Contains(s.peers[p], st) {
 		return
 	}
 	st.aliases = append(st.aliases, p)
@@ -169,7 +169,7 @@ func (s *Stack) dial(ctx context.Context, d *dial) {
 	}
 	var st *stream
 	if err == nil {
-		if st = s.adopt(conn, raw, d.key.proto, d.key.name, netip.Addr{}); st == nil {
+		if st = s.adopt(conn, raw, d.key.proto, d.key.name, place{}); st == nil {
 			err = net.ErrClosed
 		}
 	}

@@ -13,7 +13,7 @@ type Counters struct {
 	KernelDrops     uint64 // datagrams the kernel threw away because a receive buffer was full
 	StreamsAccepted uint64
 	StreamsDialled  uint64
-	StreamsRefused  uint64 // connections over MaxStreams or MaxStreamsPerSource
+	StreamsRefused  uint64 // connections that found no place, or whose place another guest got
 	StreamsSlow     uint64 // connections closed because a message took too long
 	StreamsIdle     uint64 // connections closed for silence
 	Handshakes      uint64 // TLS handshakes of those who connect that came to nothing

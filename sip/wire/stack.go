@@ -29,8 +29,14 @@ type Config struct {
 	// reader goroutines and must be cheap and safe for concurrent use. The data are the reader's: they must not be kept.
 	Accept func(src netip.AddrPort, proto Proto, data []byte) bool
 
-	MaxStreams          int           // accepted connections at one time; 1,024
+	// Guest is asked of a connection that Accept let in: true for one from nobody who is known. It gets one of the places for guests, and Accept is asked
+	// again for each of its messages. Nil: there are none.
+	Guest func(src netip.AddrPort) bool
+
+	MaxStreams          int           // accepted connections at one time, without guests; 1,024
 	MaxStreamsPerSource int           // of them from one IPv4 address or IPv6 /64; 64
+	MaxGuests           int           // 64
+	MaxGuestsPerSource  int           // 8
 	IdleStream          time.Duration // a connection on which nothing came or went is closed after this; 10 min
 	SlowHandshake       time.Duration // a TLS handshake of one who connects may take this long; 5 s
 	SlowMessage         time.Duration // one message on a stream may take this long to arrive; 10 s
@@ -47,6 +53,12 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxStreamsPerSource == 0 {
 		c.MaxStreamsPerSource = 64
+	}
+	if c.MaxGuests == 0 {
+		c.MaxGuests = 64
+	}
+	if c.MaxGuestsPerSource == 0 {
+		c.MaxGuestsPerSource = 8
 	}
 	if c.IdleStream == 0 {
 		c.IdleStream = 10 * time.Minute
@@ -104,7 +116,8 @@ type Stack struct {
 	peers    map[peer][]*stream
 	dials    map[dialKey]*dial
 	sources  map[netip.Addr]int // accepted connections by source
-	accepted int
+	accepted int                // without guests
+	guests   int
 }
 
 // listener is a bound TCP socket, and what is spoken on it.

@@ -18,7 +18,11 @@ type stream struct {
 	conn     net.Conn
 	raw      net.Conn // below TLS, else conn
 	flow     Flow
-	source   netip.Addr   // what it counts against; zero for one we dialled
+	place    place // guarded by Stack.mu
+	guest    bool
+	kept     bool         // guarded by Stack.mu
+	born     int64        // unix nanoseconds
+	useful   atomic.Int64 // when a guest last said something that was let in
 	lastSent atomic.Int64 // unix nanoseconds
 	doubted  atomic.Bool  // it may be stuck; see Doubt
 	aliases  []peer       // what it is found by besides; the stack's mutex guards it
@@ -58,17 +62,17 @@ func (s *Stack) accept(ln net.Listener, proto Proto) {
 			reset(conn)
 			continue
 		}
-		source := sourceOf(remote.Addr())
-		if !s.admit(source) {
+		p := place{source: sourceOf(remote.Addr()), guest: s.cfg.Guest != nil && s.cfg.Guest(remote)}
+		if !s.admit(p) {
 			s.count.streamsRefused.Add(1)
 			reset(conn)
 			continue
 		}
 		if proto == TLS {
-			s.wg.Go(func() { s.secure(conn, source) }) // ended by the handshake's limit, then by the connection's end
+			s.wg.Go(func() { s.secure(conn, p) }) // ended by the handshake's limit, then by the connection's end
 			continue
 		}
-		if st := s.adopt(conn, conn, proto, "", source); st != nil {
+		if st := s.adopt(conn, conn, proto, "", p); st != nil {
 			s.count.streamsAccepted.Add(1)
 			s.wg.Go(st.write) // ended by fail
 			s.wg.Go(st.read)  // ended by the connection's end
@@ -104,52 +108,23 @@ func reset(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// admit counts a connection that came in against its source; false when there are too many.
-func (s *Stack) admit(source netip.Addr) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || s.accepted >= s.cfg.MaxStreams || s.sources[source] >= s.cfg.MaxStreamsPerSource {
-		return false
-	}
-	s.accepted++
-	s.sources[source]++
-	return true
-}
-
-// leave takes back an admit.
-func (s *Stack) leave(source netip.Addr) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.left(source)
-}
-
-// left is leave; the caller holds s.mu.
-func (s *Stack) left(source netip.Addr) {
-	if !source.IsValid() {
-		return
-	}
-	s.accepted--
-	if s.sources[source]--; s.sources[source] == 0 {
-		delete(s.sources, source)
-	}
-}
-
-// adopt makes a connection a stream; nil, and the connection closed, when the stack is closing. The source, if any, was admitted.
-func (s *Stack) adopt(conn, raw net.Conn, proto Proto, name string, source netip.Addr) *stream {
-	st := &stream{s: s, conn: conn, raw: raw, source: source, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	st.lastSent.Store(time.Now().UnixNano())
+// adopt makes a connection a stream; nil, and the connection closed, when the stack is closing. The place, if any, was given by admit.
+func (s *Stack) adopt(conn, raw net.Conn, proto Proto, name string, p place) *stream {
+	now := time.Now().UnixNano()
+	st := &stream{s: s, conn: conn, raw: raw, place: p, guest: p.guest, born: now, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	st.lastSent.Store(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		_ = raw.Close()
-		s.left(source)
+		s.left(p)
 		return nil
 	}
 	s.lastConn++
 	st.flow = Flow{Proto: proto, Local: addrPort(raw.LocalAddr()), Remote: addrPort(raw.RemoteAddr()), Conn: s.lastConn, Name: name}
 	s.streams[s.lastConn] = st
-	p := peer{st.flow.Proto, st.flow.Remote}
-	s.peers[p] = append(s.peers[p], st)
+	at := peer{st.flow.Proto, st.flow.Remote}
+	s.peers[at] = append(s.peers[at], st)
 	return st
 }
 
@@ -164,7 +139,7 @@ func (s *Stack) forget(st *stream) {
 			delete(s.peers, p)
 		}
 	}
-	s.left(st.source)
+	s.left(st.place)
 }
 
 // fail ends the stream; the first cause counts. The reader notices and says Closed.
@@ -267,6 +242,9 @@ func (st *stream) read() {
 	st.mu.Lock()
 	cause := st.cause
 	st.mu.Unlock()
+	if st.guest && st.useful.Load() == 0 {
+		return // nobody has heard of it, and each end is a search through all calls
+	}
 	st.s.sink.Closed(st.flow, cause)
 }
 
@@ -318,6 +296,9 @@ func (st *stream) readAll() error {
 
 // idleAt is when the connection counts as idle: nothing came, nothing went.
 func (st *stream) idleAt(heard time.Time) time.Time {
+	if st.guest && st.useful.Load() == 0 { // a stranger who connects has something to say
+		return time.Unix(0, st.born).Add(st.s.cfg.SlowMessage)
+	}
 	if sent := time.Unix(0, st.lastSent.Load()); sent.After(heard) {
 		heard = sent
 	}
@@ -332,6 +313,7 @@ func (st *stream) cut(f *framer, batch []Packet, now time.Time) (whole bool, err
 	for {
 		what, data, err := f.next()
 		switch {
+		case what == message && !st.lets(data, now):
 		case what == message:
 			batch = append(batch, Packet{Flow: st.flow, Data: data, At: now})
 		case what == ping:

@@ -26,19 +26,19 @@ type ServerTLS struct {
 }
 
 // secure makes an accepted connection a TLS stream, or closes it.
-func (s *Stack) secure(conn net.Conn, source netip.Addr) {
+func (s *Stack) secure(conn net.Conn, p place) {
 	remote := addrPort(conn.RemoteAddr())
 	secured, name, err := s.shake(conn, remote)
 	if err != nil {
 		s.count.handshakes.Add(1)
-		s.leave(source)
+		s.leave(p)
 		reset(conn)
 		if s.cfg.TLS.Failed != nil {
 			s.cfg.TLS.Failed(remote, err)
 		}
 		return
 	}
-	if st := s.adopt(secured, conn, TLS, name, source); st != nil {
+	if st := s.adopt(secured, conn, TLS, name, p); st != nil {
 		s.count.streamsAccepted.Add(1)
 		s.wg.Go(st.write) // ended by fail
 		st.read()
