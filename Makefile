@@ -48,7 +48,7 @@ test: ## vet and every test; installs SIPp and promtool when they are missing, a
 	go vet -tags soak ./...
 	go test -timeout 9m $$(go list ./... | grep -v -e /test/acceptance -e /test/browser)
 	go test -timeout 5m ./test/acceptance # alone: it looks at the clock
-	go test -timeout 4m ./test/browser # alone: it looks at the clock too, and at axe-core where npm can fetch it
+	go test -timeout 5m ./test/browser # alone: it looks at the clock too, and at axe-core where npm can fetch it
 
 race: ## the rooms' tests again with the race detector, which needs a C compiler; nights are played for 30 s
 	$(call need,gcc,gcc libc6-dev)
