@@ -61,7 +61,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&nines, "nines", "", "the nines binary; empty: leave nines out")
 	kamailio := flag.Bool("kamailio", true, "measure Kamailio + rtpengine")
 	book := flag.Bool("journal", false, "measure nines without a book, with it, and with the text of messages in it, instead of Kamailio + rtpengine")
-	flag.StringVar(&parts, "parts", "cost,delay,ceiling,memory,packets", "what to measure")
+	flag.StringVar(&parts, "parts", "cost,delay,ceiling,memory,packets", "what to measure; garbage: the set-up delay while scanners send")
 	flag.IntVar(&b.rate, "rate", 300, "calls a second for cost and delay")
 	flag.DurationVar(&b.duration, "for", 20*time.Second, "length of a measured run")
 	flag.IntVar(&b.rounds, "rounds", 2, "rounds of A, B")
@@ -107,7 +107,7 @@ func run(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"cost", b.cost}, {"delay", b.delay}, {"ceiling", b.ceiling}, {"memory", b.memory}, {"packets", b.packets},
+		{"cost", b.cost}, {"delay", b.delay}, {"ceiling", b.ceiling}, {"memory", b.memory}, {"packets", b.packets}, {"garbage", b.garbage},
 	} {
 		if !slices.Contains(wanted, part.name) {
 			continue

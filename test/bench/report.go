@@ -17,6 +17,7 @@ type report struct {
 	packets map[*system][]packetCost
 	ceiling map[*system]int
 	memory  map[*system]memory
+	garbage map[*system][]garbage
 	direct  result
 }
 
@@ -30,12 +31,18 @@ type packetCost struct {
 	flow
 }
 
+// garbage is the set-up delay with a flood sent past the system, and with the same flood sent to it.
+type garbage struct {
+	past, under result
+	used        time.Duration // CPU under it, calls included
+}
+
 type memory struct{ before, after, calls int }
 
 func (r *report) start(b *bench) {
 	*r = report{
 		b: b, costs: map[*system][]cost{}, delays: map[*system][]result{}, packets: map[*system][]packetCost{},
-		ceiling: map[*system]int{}, memory: map[*system]memory{},
+		ceiling: map[*system]int{}, memory: map[*system]memory{}, garbage: map[*system][]garbage{},
 	}
 }
 
@@ -54,6 +61,12 @@ func (r *report) addPackets(s *system, used usage, f flow) {
 	p := packetCost{used, f}
 	r.b.log("  %.1f µs a packet; %d of %d came through, %d changed", p.perPacket(), f.received, f.sent, f.changed)
 	r.packets[s] = append(r.packets[s], p)
+}
+
+func (r *report) addGarbage(s *system, past, under result, used time.Duration) {
+	r.b.log("  a flood past it: %s", past)
+	r.b.log("  a flood at it: %s; %.0f ms of CPU a second", under, ms(used)/under.elapsed.Seconds())
+	r.garbage[s] = append(r.garbage[s], garbage{past, under, used})
 }
 
 func (r *report) addMemory(s *system, before, after, calls int) {
@@ -118,6 +131,28 @@ func (r *report) print(w io.Writer) {
 				return fmt.Sprintf("%.2f ms (direct %.2f)", best-direct, direct), best - direct
 			})
 		}
+	}
+	if len(r.garbage) > 0 {
+		for _, q := range []struct {
+			name string
+			q    float64
+		}{{"half", .5}, {"99 of 100", .99}} {
+			row(fmt.Sprintf("set-up delay under %d garbage/s, %s", garbageRate, q.name), func(s *system) (string, float64) {
+				if len(r.garbage[s]) == 0 {
+					return "", 0
+				}
+				g := slices.MinFunc(r.garbage[s], func(a, b garbage) int { return compare(a.under.quantile(q.q), b.under.quantile(q.q)) })
+				past, under := g.past.quantile(q.q), g.under.quantile(q.q)
+				return fmt.Sprintf("%.2f ms (sent past it %.2f, ratio %.2f)", under, past, under/past), under
+			})
+		}
+		row("  calls, failed", func(s *system) (string, float64) {
+			calls, failed := 0, 0
+			for _, g := range r.garbage[s] {
+				calls, failed = calls+g.under.calls, failed+g.under.failed
+			}
+			return fmt.Sprintf("%d, %d", calls, failed), 0
+		})
 	}
 	if len(r.ceiling) > 0 {
 		row("highest clean rate", func(s *system) (string, float64) { return fmt.Sprintf("%d/s", r.ceiling[s]), float64(r.ceiling[s]) })

@@ -29,8 +29,9 @@ var ninesConfig string
 
 // system is something that is measured: one or more programs that relay calls.
 type system struct {
-	name    string
-	address string
+	name      string
+	address   string
+	strangers bool // it takes everybody's calls
 	// commands writes what the programs need into dir and returns their command lines by name, in the order to start them.
 	commands func(dir string) ([]command, error)
 	programs []*program
@@ -51,7 +52,7 @@ type program struct {
 
 func newKamailio(children int) *system {
 	return &system{
-		name: "Kamailio + rtpengine", address: proxyAddress,
+		name: "Kamailio + rtpengine", address: proxyAddress, strangers: true,
 		commands: func(dir string) ([]command, error) {
 			if err := os.WriteFile(filepath.Join(dir, "dispatcher.list"), []byte("1 sip:"+roomAddress+"\n"), 0o644); err != nil {
 				return nil, err
