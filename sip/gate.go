@@ -18,6 +18,7 @@ var (
 	strangerRate  = rate{every: 50 * time.Millisecond, burst: 60}  // of one source, before anything is looked at
 	strangersRate = rate{every: 4 * time.Millisecond, burst: 500}  // of all together, that come as far as a loop
 	routineRate   = rate{every: 10 * time.Millisecond, burst: 300} // of one source of a trunk, but for emergency calls
+	ringsRate     = rate{every: 200 * time.Millisecond, burst: 20} // of all strangers together, new emergency calls: the rooms answer trunks, too
 	oddRate       = rate{every: time.Second, burst: 30}            // entries of the book
 )
 
@@ -28,12 +29,13 @@ type gate struct {
 	tokens   bucket // of strangers who show a token that looks like ours
 	routine  *buckets
 	others   *buckets // requests of trunks and endpoints that have no business here
+	rings    bucket   // of strangers: new calls
 	odd      bucket   // entries about malformed messages
 	tags     maphash.Seed
 }
 
 func newGate() gate {
-	return gate{stranger: newBuckets(strangerRate), calls: bucket{rate: strangersRate}, tokens: bucket{rate: strangersRate}, routine: newBuckets(routineRate), others: newBuckets(routineRate), odd: bucket{rate: oddRate}, tags: maphash.MakeSeed()}
+	return gate{stranger: newBuckets(strangerRate), calls: bucket{rate: strangersRate}, tokens: bucket{rate: strangersRate}, routine: newBuckets(routineRate), others: newBuckets(routineRate), odd: bucket{rate: oddRate}, rings: bucket{rate: ringsRate}, tags: maphash.MakeSeed()}
 }
 
 // accept is the source check, before anything is parsed: trunks, endpoints, and whoever shows a token of ours.
@@ -162,7 +164,7 @@ func (l *loop) admits(key txn.Key, m *wire.Message, f wire.Flow, r *routing) boo
 		return true
 	}
 	if r.policy.Match(query(m, &Trunk{})).Found {
-		return true
+		return l.s.within(&l.s.gate.rings, l.s.instant(l.trace.now)) // its repeat may find room
 	}
 	l.turnAway(m, f, 403, "Forbidden")
 	return false

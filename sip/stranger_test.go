@@ -328,3 +328,31 @@ func TestMalformedInvitesAreInTheBook(t *testing.T) {
 		}
 	})
 }
+
+// TestStrangersRingOnlySoOften: a swarm that calls 999 must not take the rooms from the trunks.
+func TestStrangersRingOnlySoOften(t *testing.T) {
+	onStage(t, func(r *sip.Routing) { open(r); oneRoom(r) }, func(st *stage) {
+		swarm := st.stranger()
+		defer swarm.close()
+		for range 50 {
+			swarm.invite("sip:999@nines", "")
+		}
+		time.Sleep(time.Millisecond)
+		if got := st.server.Counters().Calls; got != 20 {
+			t.Errorf("50 calls of strangers at once became %d calls, want 20", got)
+		}
+		time.Sleep(time.Second)
+		swarm.invite("sip:999@nines", "")
+		time.Sleep(time.Millisecond)
+		if got := st.server.Counters().Calls; got != 21 {
+			t.Errorf("a second later there are %d calls, want one more", got)
+		}
+		for range 30 {
+			st.carrier.invite("sip:999@nines", "")
+		}
+		time.Sleep(time.Millisecond)
+		if got := st.server.Counters().Calls; got != 51 {
+			t.Errorf("with 30 of a trunk there are %d calls, want all of them", got)
+		}
+	})
+}
