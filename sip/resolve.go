@@ -3,6 +3,7 @@ package sip
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -58,13 +59,33 @@ func newResolver(look func(context.Context, question) ([]way, time.Duration, err
 	}
 	data, err := store.LoadNames()
 	if err == nil && len(data) > 0 {
-		err = json.Unmarshal(data, &r.saved)
+		r.saved, err = readNames(data)
 	}
 	if err != nil {
 		r.saved = nil
 		log.Error().Err(err).Msg("the DNS answers from before the restart could not be read: names are asked for anew, and until then addresses: are used")
 	}
 	return r
+}
+
+// readNames reads what was saved. What no DNS answer could have said is left out: a call goes by it, and must not meet a fault of ours over a file.
+func readNames(data []byte) (map[string][]way, error) {
+	var saved map[string][]way
+	if err := json.Unmarshal(data, &saved); err != nil {
+		return nil, err
+	}
+	for q, ways := range saved {
+		kept := ways[:0]
+		for _, w := range ways {
+			w.Addrs = slices.DeleteFunc(w.Addrs, func(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() || a.IsMulticast() })
+			known := w.Proto == wire.UDP || w.Proto == wire.TCP || w.Proto == wire.TLS
+			if known && w.Port != 0 && len(w.Addrs) > 0 && w.Weight >= 0 && w.Weight <= math.MaxUint16 && w.Rank >= 0 && w.Rank <= math.MaxInt32 {
+				kept = append(kept, w)
+			}
+		}
+		saved[q] = kept
+	}
+	return saved, nil
 }
 
 // want takes the names of a routing; answers of names that are wanted still are kept.

@@ -93,6 +93,6 @@ func (l *Leg) Tick(now time.Time, eff []Effect) []Effect {
 
 // again sets the next repetition, no rarer than limit.
 func (r *Repeat) again(now time.Time, limit time.Duration) {
-	r.Every = min(2*r.Every, limit)
+	r.Every = min(2*max(r.Every, T1/2), limit) // one that was read from a disk may have none, and must not be due for ever
 	r.At = now.Add(r.Every)
 }

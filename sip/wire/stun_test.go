@@ -58,3 +58,16 @@ func TestOnlyThoseWeKnowGetAnAnswerToSTUN(t *testing.T) {
 		}
 	}
 }
+
+func FuzzSTUN(f *testing.F) {
+	question, _ := hex.DecodeString(stunQuestion)
+	f.Add(question)
+	f.Add(append(question, 0, 6, 0, 0))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, src := range []string{"192.0.2.1:32853", "[2001:db8::1]:1"} {
+			if b := stunReply(netip.MustParseAddrPort(src), data); b != nil && (len(b) > stunHeader+8+16 || string(b[4:20]) != string(data[4:20])) {
+				t.Fatalf("%x was answered with %x", data, b)
+			}
+		}
+	})
+}

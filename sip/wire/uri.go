@@ -138,7 +138,7 @@ func (u *URI) Append(b []byte) []byte {
 		b = append(b, u.Password...)
 	}
 	if u.Host != "" {
-		if u.User != "" {
+		if u.User != "" || u.Password != "" {
 			b = append(b, '@')
 		}
 		b = AppendHostPort(b, u.Host, u.Port)
