@@ -478,7 +478,7 @@ func contacts(m *wire.Message) []string {
 	var list []contact
 	for _, v := range m.List("Contact") {
 		_, uri, params := wire.NameAddr(v)
-		if !sipURI(uri) {
+		if !sipURI(uri) || !usable(uri) {
 			continue
 		}
 		q := 1.0

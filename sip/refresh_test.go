@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nines/sip"
 )
 
 // timed sets a call up whose legs have the session timers that the headers ask for.
@@ -283,4 +285,48 @@ func TestARefreshOfOneSideDoesNotFailBecauseOfTheOther(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestARescueBringsItsOwnTimer: the room that is lost had a timer, and so has the one that takes the call over; neither is the other's. The caller refreshes
+// while nobody is there to be asked, and gets what it wants.
+func TestARescueBringsItsOwnTimer(t *testing.T) {
+	onStage(t, func(r *sip.Routing) { r.Routes[0].NoRescue = false }, func(st *stage) {
+		room, standby := st.rooms["control-room"], st.rooms["standby-room"]
+		room.present.Store(true)
+		const callers = "Supported: timer\nSession-Expires: 600;refresher=uac"
+		caller, _, told, _ := st.timed(callers, "Require: timer\nSession-Expires: 90;refresher=uac")
+		time.Sleep(5 * time.Second) // it is known to answer
+		room.mute.Store(true)
+		m := standby.expect("INVITE")
+		if m.Has("Session-Expires") {
+			t.Errorf("the lost room's timer is not the next one's:\n%s", m.raw)
+		}
+		caller.request("INVITE", sdpOf(st.carrier, 40000), append(strings.Split(callers, "\n"), st.carrier.contact())...)
+		ok := st.carrier.expect("200 INVITE")
+		checkTimer(t, ok, "600;refresher=uac")
+		if !bytes.Equal(ok.Body, told.Body) {
+			t.Errorf("what counts is told once more:\n%s\nwas\n%s", ok.raw, told.Body)
+		}
+		caller.ack(ok, "")
+		standby.present.Store(true)
+		called := callee(standby, m, "next")
+		standby.replyBody(m, 200, "next", sdpOf(standby, 50000), "Require: timer", "Session-Expires: 120;refresher=uac")
+		standby.expect("ACK")
+		began := time.Now()
+		time.Sleep(30 * time.Second)
+		refresh := standby.expect("INVITE")
+		if took := time.Since(began); took < 59*time.Second || took > 61*time.Second {
+			t.Errorf("refreshed after %v; want half of 120 s", took)
+		}
+		checkHeader(t, refresh, "Session-Expires", "120;refresher=uac")
+		standby.replyBody(refresh, 200, "", sdpOf(standby, 50000), "Session-Expires: 120;refresher=uas")
+		standby.expect("ACK")
+		st.carrier.silence(time.Millisecond)
+		for len(room.in) > 0 { // its BYE, which it does not answer
+			if m := <-room.in; m.Method != "BYE" {
+				t.Errorf("the lost room got %s", kind(m.Message))
+			}
+		}
+		st.hangUp(caller, called)
+	})
 }
