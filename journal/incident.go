@@ -663,8 +663,10 @@ func (f *Incidents) changed(e *Entry) {
 			i.Calls.LostEnd++
 		} else if !f.place(e.Endpoint).Partner {
 			f.evidence(e, "a talking call lost it")
-			f.touch(e, c, f.suspect[e.Endpoint])
-			f.suspect[e.Endpoint].Calls.LostEnd++
+			if i := f.suspect[e.Endpoint]; i != nil { // none where the entry names no endpoint
+				f.touch(e, c, i)
+				i.Calls.LostEnd++
+			}
 		}
 	case "kept":
 		if c.incident != nil {
