@@ -326,16 +326,24 @@ func (c *Call) build(method string, cseq uint32) (*Message, flow) {
 func (p *Phone) via(to flow) string {
 	transport := "UDP"
 	if to.link != nil {
-		transport = "TCP"
+		transport = p.stream()
 	}
 	return "SIP/2.0/" + transport + " " + p.addr.String() + ";branch=z9hG4bK" + p.token() + ";rport"
+}
+
+// stream is what SIP calls the phone's connections.
+func (p *Phone) stream() string {
+	if p.cfg.TLS != nil {
+		return "TLS"
+	}
+	return "TCP"
 }
 
 // self is our Contact.
 func (c *Call) self() string {
 	uri := c.phone.URI()
 	if c.flow.link != nil {
-		uri += ";transport=tcp"
+		uri += ";transport=" + strings.ToLower(c.phone.stream())
 	}
 	return "<" + uri + ">"
 }

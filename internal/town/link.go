@@ -3,6 +3,7 @@ package town
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"strconv"
@@ -83,7 +84,7 @@ func (p *Phone) linkTo(addr netip.AddrPort) *link {
 	k := &link{phone: p, addr: addr, mail: newMailbox(), stop: stop}
 	p.links[addr] = k
 	p.readers.Go(func() {
-		c, err := p.cfg.Net.Dial(ctx, netip.Addr{}, addr)
+		c, err := p.dial(ctx, addr)
 		stop()
 		p.post(func() {
 			switch {
@@ -98,6 +99,24 @@ func (p *Phone) linkTo(addr netip.AddrPort) *link {
 		})
 	})
 	return k
+}
+
+// dial opens a connection, by TLS if it is a phone that does so: then the handshake is over.
+func (p *Phone) dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	c, err := p.cfg.Net.Dial(ctx, netip.Addr{}, addr)
+	if err != nil || p.cfg.TLS == nil {
+		return c, err
+	}
+	config := p.cfg.TLS.Clone()
+	if config.ServerName == "" {
+		config.ServerName = addr.Addr().String()
+	}
+	secure := tls.Client(c, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return secure, nil
 }
 
 // write sends what waits. It ends when the mailbox closes.
@@ -179,7 +198,11 @@ func (k *link) reset() {
 	k.dead = true
 	k.stop()
 	k.mail.close()
-	switch c := k.conn.(type) {
+	under := k.conn
+	if secure, ok := under.(*tls.Conn); ok {
+		under = secure.NetConn()
+	}
+	switch c := under.(type) {
 	case nil:
 	case *conn:
 		c.Reset()
@@ -239,7 +262,7 @@ func (p *Phone) target(uri string, tcp bool) (flow, bool) {
 	return flow{addr: addr}, true
 }
 
-// hostOf reads address and transport of a sip URI.
+// hostOf reads address and transport of a sip URI; tcp means a connection, which a phone's TLS may stand on.
 func hostOf(uri string) (addr netip.AddrPort, tcp, ok bool) {
 	rest, isSIP := strings.CutPrefix(uri, "sip:")
 	if !isSIP {
@@ -251,7 +274,7 @@ func hostOf(uri string) (addr netip.AddrPort, tcp, ok bool) {
 		hostport, params, _ = strings.Cut(rest[i+1:], ";")
 	}
 	for part := range strings.SplitSeq(params, ";") {
-		if strings.EqualFold(part, "transport=tcp") {
+		if strings.EqualFold(part, "transport=tcp") || strings.EqualFold(part, "transport=tls") {
 			tcp = true
 		}
 	}

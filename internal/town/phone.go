@@ -2,6 +2,7 @@ package town
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -27,6 +28,7 @@ type PhoneConfig struct {
 	Net  wire.Network   // where its sockets come from; nil is the kernel
 	Addr netip.AddrPort // where it listens, UDP; port 0 is any
 	TCP  bool           // listens on TCP as well, at the same port
+	TLS  *tls.Config    // its connections are TLS, those that it makes too; a ServerName is added where there is none
 	Seed uint64         // of its tags, branches and numbers
 
 	Script    func(invite *Message) Behaviour // what it does with a call; nil answers after a second
@@ -111,6 +113,9 @@ func (p *Phone) open() error {
 		if err != nil {
 			_ = udp.Close()
 			return err
+		}
+		if p.cfg.TLS != nil {
+			tcp = tls.NewListener(tcp, p.cfg.TLS)
 		}
 		p.tcp = tcp
 		p.readers.Go(func() { p.accept(tcp) })

@@ -176,11 +176,11 @@ type baresip struct {
 	seen []map[string]any // events that nobody has waited for yet
 }
 
-// freePort is a port of 127.0.0.1 that nobody has now, for UDP and TCP.
-func freePort(t *testing.T) netip.AddrPort {
+// freePort is a port of 127.0.0.1, or of another address, that nobody has now, for UDP and TCP.
+func freePort(t *testing.T, of ...netip.Addr) netip.AddrPort {
 	t.Helper()
 	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", netip.AddrPortFrom(append(of, netip.AddrFrom4([4]byte{127, 0, 0, 1}))[0], 0).String())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,8 @@
 package acceptance
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"os"
@@ -17,7 +19,7 @@ func sealed(t *testing.T, p place) (dir string) {
 	t.Helper()
 	guild := certs.New("guild")
 	dir = shortDir(t)
-	if err := certs.Write(dir, "tls", guild.Issue("127.0.0.1", p.ip(1).String(), p.ip(10).String())); err != nil {
+	if err := certs.Write(dir, "tls", guild.Issue("127.0.0.1", "::1", p.ip(1).String(), p.ip(10).String(), p.ip(12).String())); err != nil {
 		t.Fatal(err)
 	}
 	both := []byte(nil)
@@ -34,6 +36,22 @@ func sealed(t *testing.T, p place) (dir string) {
 		}
 	}
 	return dir
+}
+
+// identity is TLS of a phone of the town that shows the certificate of a folder and demands one that was signed by the same.
+func identity(t *testing.T, dir string) *tls.Config {
+	t.Helper()
+	own, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.pem"), filepath.Join(dir, "tls.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	guild := x509.NewCertPool()
+	guild.AppendCertsFromPEM(ca)
+	return &tls.Config{Certificates: []tls.Certificate{own}, RootCAs: guild, ClientCAs: guild, ClientAuth: tls.RequireAndVerifyClientCert}
 }
 
 // secureHead is head with TLS, certificates and a trunk of phones on loopback's first address, where some send from whatever they are told.

@@ -2,6 +2,7 @@ package acceptance
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,7 +13,7 @@ import (
 	"nines/internal/town"
 )
 
-// TestEveryTransportMeetsEveryOther: R12. UDP and TCP, IPv4 and IPv6, in any pair; signalling and voice both ways, and either side hangs up.
+// TestEveryTransportMeetsEveryOther: R12. UDP, TCP and TLS, IPv4 and IPv6, in any pair; signalling and voice both ways, and either side hangs up.
 func TestEveryTransportMeetsEveryOther(t *testing.T) {
 	t.Parallel()
 	p := newPlace()
@@ -21,39 +22,51 @@ func TestEveryTransportMeetsEveryOther(t *testing.T) {
 	if err != nil {
 		t.Skipf("no IPv6 on loopback here: %v", err)
 	}
-	port := uint16(probe.LocalAddr().(*net.UDPAddr).Port) // free a moment ago; there is only one ::1 for all
 	if err := probe.Close(); err != nil {
 		t.Fatal(err)
 	}
+	port, second := freePort(t, six).Port(), freePort(t, six).Port() // there is only one ::1 for all
+	dir := sealed(t, p)
+	secure := identity(t, dir)
 	// Media ports of its own, for the same reason.
 	media := 10000 + os.Getpid()%90*100
-	v6 := netip.AddrPortFrom(six, port)
+	v6, tls6 := netip.AddrPortFrom(six, port), netip.AddrPortFrom(six, second)
 	sides := []struct {
 		name string
 		tcp  bool
+		tls  *tls.Config
 		addr netip.AddrPort // of the carrier
 		room netip.AddrPort
 		via  netip.AddrPort // nines
 	}{
-		{"UDP over IPv4", false, p.sip(200), p.sip(10), p.sip(1)},
-		{"TCP over IPv4", true, p.sip(201), p.sip(11), p.sip(1)},
-		{"UDP over IPv6", false, netip.AddrPortFrom(six, 0), netip.AddrPortFrom(six, 0), v6},
-		{"TCP over IPv6", true, netip.AddrPortFrom(six, 0), netip.AddrPortFrom(six, 0), v6},
+		{"UDP over IPv4", false, nil, p.sip(200), p.sip(10), p.sip(1)},
+		{"TCP over IPv4", true, nil, p.sip(201), p.sip(11), p.sip(1)},
+		{"UDP over IPv6", false, nil, netip.AddrPortFrom(six, 0), netip.AddrPortFrom(six, 0), v6},
+		{"TCP over IPv6", true, nil, netip.AddrPortFrom(six, 0), netip.AddrPortFrom(six, 0), v6},
+		{"TLS over IPv4", true, secure, p.sip(202), p.sip(12), p.at(1, 5061)},
+		{"TLS over IPv6", true, secure, netip.AddrPortFrom(six, 0), netip.AddrPortFrom(six, 0), tls6},
 	}
 	var carriers, rooms []*town.Phone
 	endpoints, routes := "", ""
 	for i, s := range sides {
 		voice := 20 * time.Millisecond
-		carriers = append(carriers, phone(t, town.PhoneConfig{Name: fmt.Sprint("carrier", i), Addr: s.addr, TCP: s.tcp, Voice: voice}))
-		room := phone(t, town.PhoneConfig{Name: fmt.Sprint("room", i), Addr: s.room, TCP: s.tcp, Voice: voice, Script: town.Always(town.Answers(20 * time.Millisecond))})
+		carriers = append(carriers, phone(t, town.PhoneConfig{Name: fmt.Sprint("carrier", i), Addr: s.addr, TCP: s.tcp, TLS: s.tls, Voice: voice}))
+		room := phone(t, town.PhoneConfig{Name: fmt.Sprint("room", i), Addr: s.room, TCP: s.tcp, TLS: s.tls, Voice: voice, Script: town.Always(town.Answers(20 * time.Millisecond))})
 		rooms = append(rooms, room)
-		transport := map[bool]string{true: ";transport=tcp"}[s.tcp]
-		endpoints += fmt.Sprintf("  room%d: { uri: \"sip:%s%s\", calls: 2 }\n", i, room.Addr(), transport)
+		transport := ""
+		switch {
+		case s.tls != nil:
+			transport = ";transport=tls"
+		case s.tcp:
+			transport = ";transport=tcp"
+		}
+		endpoints += fmt.Sprintf("  room%d: { uri: \"sip:%s%s\", calls: 2, require_tls: %v }\n", i, room.Addr(), transport, s.tls != nil)
 		routes += fmt.Sprintf("  - { name: \"%d\", class: emergency, numbers: [\"99%d\"], ask: [room%d] }\n", i, i, i)
 	}
 	n := start(t, p, fmt.Sprintf(`
 name: acceptance
-listen: ["udp://{1}:5060", "tcp://{1}:5060", "udp://%[1]s", "tcp://%[1]s"]
+listen: ["udp://{1}:5060", "tcp://{1}:5060", "udp://%[1]s", "tcp://%[1]s", "tls://{1}:5061", "tls://%[6]s"]
+tls: { certificate: %[7]s/tls.pem, key: %[7]s/tls.key, client_ca: %[7]s/ca.pem }
 media: { address: ["{1}", "::1"], ports: %[2]d-%[3]d }
 console: { listen: "{1}:8080" }
 trunks:
@@ -61,10 +74,10 @@ trunks:
   six: { from: ["::1/128"] }
 endpoints:
 %[4]sroutes:
-%[5]s`, v6, media, media+99, endpoints, routes))
-	n.verdict("up", "room0", "room1", "room2", "room3")
+%[5]s`, v6, media, media+99, endpoints, routes, tls6, dir))
+	n.verdict("up", "room0", "room1", "room2", "room3", "room4", "room5")
 
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	for i, from := range sides {
 		for j, to := range sides {
