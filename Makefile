@@ -21,12 +21,18 @@ define need
 	  else echo "$(1) is missing: install the Debian package(s) $(2) (as root: apt-get install $(2))" >&2; exit 1; fi; }
 endef
 
-# want does the same for what only some tests need; without it they skip and say so.
+# want does the same for what only some tests need, given as command:package; they skip, and say so, where it cannot be had.
 define want
-	@command -v $(1) >/dev/null 2>&1 || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1 || { \
-	  echo "installing $(2) for the tests that need it"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) </dev/null || \
-	  echo "$(2) could not be installed: the tests that need it skip"; }
+	@missing() { for w in $(1); do command -v "$${w%%:*}" >/dev/null 2>&1 || echo "$${w#*:}"; done; }; \
+	packages=$$(missing); \
+	if [ -n "$$packages" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "installing" $$packages "for the tests that need them"; \
+	  get() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=0 -o Acquire::http::Timeout=20 "$$@" </dev/null; }; \
+	  get update -qq || true; \
+	  get install -y -qq --no-install-recommends $$packages || for p in $$packages; do get install -y -qq --no-install-recommends $$p || true; done; \
+	  packages=$$(missing); \
+	fi; \
+	[ -z "$$packages" ] || echo "not here, so the tests that need it skip:" $$packages
 endef
 
 .PHONY: build test race soak simulate bench fuzz vuln sbom lint demo announcements image clean
@@ -34,16 +40,9 @@ endef
 build: ## the static, stripped binary
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/nines ./cmd/nines
 
-test: ## vet and every test; installs SIPp and promtool when they are missing, and what is nice to have
-	$(call need,sipp,sip-tester)
-	$(call need,promtool,prometheus)
-	$(call want,kamailio,kamailio)
-	$(call want,baresip,baresip-core)
-	$(call want,linphone-daemon,linphone-cli)
-	$(call want,sipsak,sipsak)
-	$(call want,svmap,sipvicious)
+test: ## vet and every test; as root it installs the far ends that are missing, without them their tests skip
+	$(call want,sipp:sip-tester promtool:prometheus kamailio:kamailio baresip:baresip-core linphone-daemon:linphone-cli sipsak:sipsak svmap:sipvicious chromium:chromium)
 	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1 || test/asterisk/unpack bin/asterisk || echo "Asterisk could not be fetched: its test skips"
-	$(call want,chromium,chromium)
 	go vet ./...
 	go vet -tags soak ./...
 	go test -timeout 9m $$(go list ./... | grep -v -e /test/acceptance -e /test/browser)
@@ -63,10 +62,11 @@ soak: race ## what takes longer than ten minutes
 simulate: ## nights in memory: FOR=1h goes on that long, SEED=n replays one with the ladder of what failed
 	go test -count=1 -v -timeout 0 -run 'TestNight$$' ./internal/town/night -for=$(FOR) -seed=$(SEED)
 
-bench: ## the comparison with Kamailio + rtpengine: BENCH="-rate 300 -for 20s"
+bench: ## the comparison with Kamailio + rtpengine, its ceiling over UDP, TCP and TLS: BENCH="-rate 300 -for 20s"
 	$(call need,sipp,sip-tester)
 	$(call need,kamailio,kamailio)
 	$(call need,rtpengine,rtpengine-daemon)
+	@ls /usr/lib/*/kamailio/modules/tls.so >/dev/null 2>&1 || [ "$$(id -u)" != 0 ] || apt-get install -y -qq --no-install-recommends kamailio-tls-modules </dev/null
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/nines ./cmd/nines
 	go run ./test/bench -nines bin/nines $(BENCH)
 
