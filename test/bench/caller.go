@@ -1,31 +1,35 @@
 package main
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"net"
+	"io"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-// callers place calls at a steady rate and answer them, to measure the way from INVITE to 180 more finely than SIPp's milliseconds allow. They repeat
-// nothing: on loopback, below the ceiling, nothing is lost, and a call that is lost shows as unfinished.
+// callers place calls at a steady rate and answer them, over any transport, and measure the way from INVITE to 180 more finely than SIPp's milliseconds
+// allow (Debian's SIPp has no TLS either). Over UDP they repeat what nobody answers, as SIPp does.
 type callers struct {
-	carrier, room *net.UDPConn
-	target        *net.UDPAddr
+	transport string
+	target    string
+	proxy     link
+	closers   []io.Closer
 
-	mu     sync.Mutex // guards what follows: two readers and the timers
+	mu     sync.Mutex // guards what follows: readers and timers
 	calls  map[string]*placed
-	delays []float64 // ms
+	open   map[string]bool // calls of the room, by its Call-ID, whose 200 has had no ACK
+	delays []float64       // ms
+	again  int             // messages that were repeated
 }
 
 // placed is one call as the carrier sees it.
 type placed struct {
-	begun                time.Time
-	rang, answered, over bool
+	begun                       time.Time
+	heard, rang, answered, over bool
 }
 
 const (
@@ -33,24 +37,51 @@ const (
 	hangUpAfter = 100 * time.Millisecond
 )
 
-// measureDelay places calls to an address for a while and returns the time of each from INVITE to 180.
-func measureDelay(ctx context.Context, to string, rate int, d time.Duration) (result, error) {
-	c := &callers{calls: map[string]*placed{}}
-	var err error
-	if c.target, err = net.ResolveUDPAddr("udp", to); err != nil {
-		return result{}, err
+// newCallers opens the control room; the system under test can be started then.
+func (b *bench) newCallers(transport string) (*callers, error) {
+	c := &callers{transport: transport, calls: map[string]*placed{}, open: map[string]bool{}}
+	room, err := b.open(transport, roomAddress, c.heardByRoom)
+	if err != nil {
+		return nil, err
 	}
-	if c.carrier, err = listenUDP("127.0.0.1:" + carrierPort); err != nil {
-		return result{}, err
-	}
-	defer c.carrier.Close()
-	if c.room, err = listenUDP(roomAddress); err != nil {
-		return result{}, err
-	}
-	defer c.room.Close()
-	go read(c.carrier, c.heardByCarrier) // ends when its socket is closed
-	go read(c.room, c.heardByRoom)       // likewise
+	c.closers = append(c.closers, room)
+	return c, nil
+}
 
+// reach makes the carrier's way to who is called: over a stream one connection for all calls, as trunks have it.
+func (c *callers) reach(b *bench, to string) error {
+	proxy, closer, err := b.dial(c.transport, to, c.heardByCarrier)
+	if err != nil {
+		return err
+	}
+	c.target, c.proxy, c.closers = to, proxy, append(c.closers, closer)
+	return nil
+}
+
+func (c *callers) close() {
+	for _, closer := range c.closers {
+		_ = closer.Close()
+	}
+}
+
+// measureDelay places calls to an address for a while and returns the time of each from INVITE to 180.
+func (b *bench) measureDelay(ctx context.Context, to string, rate int, d time.Duration) (result, error) {
+	c, err := b.newCallers("udp")
+	if err != nil {
+		return result{}, err
+	}
+	defer c.close()
+	if err := c.reach(b, to); err != nil {
+		return result{}, err
+	}
+	return c.place(ctx, rate, d)
+}
+
+// place places calls for a while and waits until they should be over.
+func (c *callers) place(ctx context.Context, rate int, d time.Duration) (result, error) {
+	c.mu.Lock()
+	c.calls, c.delays, c.again = map[string]*placed{}, nil, 0
+	c.mu.Unlock()
 	calls := int(float64(rate) * d.Seconds())
 	begin := time.Now()
 	for i := range calls {
@@ -59,79 +90,69 @@ func measureDelay(ctx context.Context, to string, rate int, d time.Duration) (re
 		}
 		c.invite(fmt.Sprintf("%d-%d", begin.UnixNano(), i))
 	}
-	if err := sleep(ctx, answerAfter+hangUpAfter+time.Second); err != nil {
-		return result{}, err
+	elapsed := time.Since(begin)
+	for end := time.Now().Add(answerAfter + hangUpAfter + 4*time.Second); c.unfinished() > 0 && time.Now().Before(end); {
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return result{}, err
+		}
 	}
+	failed := c.unfinished()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	failed := 0
+	slices.Sort(c.delays)
+	r := result{calls: calls, failed: failed, retransmissions: c.again, elapsed: elapsed, delays: slices.Clone(c.delays)}
+	if len(r.delays) == 0 {
+		return r, errors.New("not one call rang")
+	}
+	return r, nil
+}
+
+func (c *callers) unfinished() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, p := range c.calls {
 		if !p.over {
-			failed++
+			n++
 		}
 	}
-	slices.Sort(c.delays)
-	return result{calls: calls, failed: failed, elapsed: time.Since(begin), delays: c.delays}, nil
+	return n
 }
 
-func listenUDP(address string) (*net.UDPConn, error) {
-	a, err := net.ResolveUDPAddr("udp", address)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := net.ListenUDP("udp", a)
-	if err != nil {
-		return nil, err
-	}
-	return conn, conn.SetReadBuffer(4 << 20)
-}
+// via is the head of a Via, contact a URI by which its owner is reached.
+func (c *callers) via() string { return "Via: SIP/2.0/" + strings.ToUpper(c.transport) }
 
-func read(conn *net.UDPConn, heard func(message, *net.UDPAddr)) {
-	buf := make([]byte, 64<<10)
-	for {
-		n, from, err := conn.ReadFromUDP(buf)
-		if err != nil {
-			return
-		}
-		heard(message{strings.Split(string(bytes.TrimRight(buf[:n], "\x00")), "\r\n")}, from)
-	}
-}
-
-// message is a SIP message by lines, enough of it for this.
-type message struct{ lines []string }
-
-func (m message) first() string { return m.lines[0] }
-
-// all returns the header lines of one name.
-func (m message) all(name string) []string {
-	var found []string
-	for _, l := range m.lines[1:] {
-		if l == "" {
-			break
-		}
-		if n, _, ok := strings.Cut(l, ":"); ok && strings.EqualFold(strings.TrimSpace(n), name) {
-			found = append(found, l)
-		}
-	}
-	return found
-}
-
-func (m message) value(name string) string {
-	for _, l := range m.all(name) {
-		_, v, _ := strings.Cut(l, ":")
-		return strings.TrimSpace(v)
-	}
-	return ""
+func (c *callers) contact(user, address string) string {
+	return fmt.Sprintf("Contact: <sip:%s@%s;transport=%s>", user, address, c.transport)
 }
 
 func (c *callers) invite(id string) {
-	head := fmt.Sprintf("INVITE sip:999@%s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%s;branch=z9hG4bK%s\r\nFrom: <sip:+441905000000@127.0.0.1>;tag=%s\r\n"+
-		"To: <sip:999@%s>\r\nCall-ID: %s\r\nCSeq: 1 INVITE\r\nContact: <sip:carrier@127.0.0.1:%s>\r\nMax-Forwards: 70\r\n",
-		c.target, carrierPort, id, id, c.target, id, carrierPort)
+	head := fmt.Sprintf("INVITE sip:999@%s SIP/2.0\r\n%s 127.0.0.1:%s;branch=z9hG4bK%s\r\nFrom: <sip:+441905000000@127.0.0.1>;tag=%s\r\n"+
+		"To: <sip:999@%s>\r\nCall-ID: %s\r\nCSeq: 1 INVITE\r\n%s\r\nMax-Forwards: 70\r\n",
+		c.target, c.via(), carrierPort, id, id, c.target, id, c.contact("carrier", "127.0.0.1:"+carrierPort))
+	p := &placed{begun: time.Now()}
 	c.mu.Lock()
-	c.calls[id] = &placed{begun: time.Now()}
+	c.calls[id] = p
 	c.mu.Unlock()
-	c.send(c.carrier, c.target, head, sdp(carrierRTP+4))
+	c.repeat(t1, func() { say(c.proxy, head, sdp(carrierRTP+4)) }, func() bool { return p.heard })
+}
+
+// repeat sends, and over UDP again and again until it is done.
+func (c *callers) repeat(after time.Duration, send func(), done func() bool) {
+	send()
+	if c.transport != "udp" || after > 4*t1 {
+		return
+	}
+	time.AfterFunc(after, func() {
+		c.mu.Lock()
+		over := done()
+		if !over {
+			c.again++
+		}
+		c.mu.Unlock()
+		if !over {
+			c.repeat(2*after, send, done)
+		}
+	})
 }
 
 func sdp(port int) string {
@@ -139,32 +160,41 @@ func sdp(port int) string {
 		"a=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n", port)
 }
 
-func (c *callers) send(conn *net.UDPConn, to *net.UDPAddr, head, body string) {
+func say(to link, head, body string) {
 	if body != "" {
 		head += "Content-Type: application/sdp\r\n"
 	}
-	_, _ = conn.WriteToUDP(fmt.Appendf(nil, "%sContent-Length: %d\r\n\r\n%s", head, len(body), body), to) // a call that is lost shows
+	to.send(fmt.Appendf(nil, "%sContent-Length: %d\r\n\r\n%s", head, len(body), body))
 }
 
 // heardByCarrier takes responses to INVITE and BYE.
-func (c *callers) heardByCarrier(m message, _ *net.UDPAddr) {
+func (c *callers) heardByCarrier(m message, _ link) {
 	ok, cseq := strings.HasPrefix(m.first(), "SIP/2.0 200"), m.value("CSeq")
+	ack := false
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	p := c.calls[m.value("Call-ID")]
+	if p != nil {
+		p.heard = true
+	}
 	switch {
 	case p == nil:
 	case !p.rang && strings.HasPrefix(m.first(), "SIP/2.0 180"):
 		p.rang = true
 		c.delays = append(c.delays, ms(time.Since(p.begun)))
 	case ok && strings.HasSuffix(cseq, "INVITE"):
-		c.request("ACK", 1, m)
+		ack = true
 		if !p.answered {
 			p.answered = true
-			time.AfterFunc(hangUpAfter, func() { c.request("BYE", 2, m) })
+			time.AfterFunc(hangUpAfter, func() {
+				c.repeat(t1, func() { c.request("BYE", 2, m) }, func() bool { return p.over })
+			})
 		}
 	case ok && strings.HasSuffix(cseq, "BYE"):
 		p.over = true
+	}
+	c.mu.Unlock()
+	if ack {
+		c.request("ACK", 1, m)
 	}
 }
 
@@ -175,7 +205,7 @@ func (c *callers) request(method string, cseq int, ok message) {
 		uri, _, _ = strings.Cut(ok.value("Contact")[i+1:], ">")
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%s;branch=z9hG4bK%s%s\r\n", method, uri, carrierPort, ok.value("Call-ID"), method)
+	fmt.Fprintf(&b, "%s %s SIP/2.0\r\n%s 127.0.0.1:%s;branch=z9hG4bK%s%s\r\n", method, uri, c.via(), carrierPort, ok.value("Call-ID"), method)
 	routes := ok.all("Record-Route")
 	slices.Reverse(routes)
 	for _, r := range routes {
@@ -186,22 +216,35 @@ func (c *callers) request(method string, cseq int, ok message) {
 		fmt.Fprintf(&b, "%s: %s\r\n", name, ok.value(name))
 	}
 	fmt.Fprintf(&b, "CSeq: %d %s\r\nMax-Forwards: 70\r\n", cseq, method)
-	c.send(c.carrier, c.target, b.String(), "")
+	say(c.proxy, b.String(), "")
 }
 
 // heardByRoom takes requests.
-func (c *callers) heardByRoom(m message, from *net.UDPAddr) {
+func (c *callers) heardByRoom(m message, from link) {
 	method, _, _ := strings.Cut(m.first(), " ")
+	id := m.value("Call-ID")
 	switch method {
 	case "INVITE":
+		c.mu.Lock()
+		known := c.open[id]
+		c.open[id] = true
+		c.mu.Unlock()
 		c.respond("180 Ringing", m, from, "")
-		time.AfterFunc(answerAfter, func() { c.respond("200 OK", m, from, sdp(roomRTP+4)) })
+		if !known {
+			time.AfterFunc(answerAfter, func() {
+				c.repeat(t1, func() { c.respond("200 OK", m, from, sdp(roomRTP+4)) }, func() bool { return !c.open[id] })
+			})
+		}
+	case "ACK":
+		c.mu.Lock()
+		delete(c.open, id)
+		c.mu.Unlock()
 	case "BYE", "OPTIONS":
 		c.respond("200 OK", m, from, "")
 	}
 }
 
-func (c *callers) respond(status string, m message, to *net.UDPAddr, body string) {
+func (c *callers) respond(status string, m message, to link, body string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "SIP/2.0 %s\r\n", status)
 	for _, name := range []string{"Via", "Record-Route", "From", "Call-ID", "CSeq"} {
@@ -213,6 +256,6 @@ func (c *callers) respond(status string, m message, to *net.UDPAddr, body string
 	if !strings.Contains(target, ";tag=") {
 		target += ";tag=room" + m.value("Call-ID")
 	}
-	fmt.Fprintf(&b, "To: %s\r\nContact: <sip:room@%s>\r\n", target, roomAddress)
-	c.send(c.room, to, b.String(), body)
+	fmt.Fprintf(&b, "To: %s\r\n%s\r\n", target, c.contact("room", roomAddress))
+	say(to, b.String(), body)
 }

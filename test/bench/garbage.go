@@ -22,7 +22,7 @@ func (b *bench) garbage(ctx context.Context) error {
 		if s.strangers {
 			return nil // it has no list of whom it knows, and would pass the scanners' INVITEs on
 		}
-		if _, err := measureDelay(ctx, s.address, b.rate, 3*time.Second); err != nil {
+		if _, err := b.measureDelay(ctx, s.address, b.rate, 3*time.Second); err != nil {
 			return fmt.Errorf("warm up: %w", err)
 		}
 		past, err := b.underGarbage(ctx, s, nobody)
@@ -49,7 +49,7 @@ func (b *bench) underGarbage(ctx context.Context, s *system, to string) (result,
 	defer stop()
 	sent := make(chan error, 1)
 	go func() { sent <- sendGarbage(ctx, netip.MustParseAddrPort(to)) }() // ends with stop
-	r, err := measureDelay(ctx, s.address, b.rate, b.duration/2)
+	r, err := b.measureDelay(ctx, s.address, b.rate, b.duration/2)
 	stop()
 	if e := <-sent; e != nil {
 		return result{}, fmt.Errorf("garbage: %w", e)

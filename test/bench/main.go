@@ -1,10 +1,12 @@
 // Command bench compares nines with Kamailio and rtpengine on the same work in the same run (docs: README, "Figures").
 //
-// A SIPp carrier calls a SIPp control room through the system under test. The system is pinned to one core, both SIPps and the packet source to the
-// other. Runs alternate (A, B, A, B) because machines are noisy: believe the ratio of one run, not a figure. CPU is user + system of all processes of
-// the system, as the kernel accounts it to them. As root everything happens in a network namespace of its own.
+// A carrier calls a control room through the system under test: SIPp on both ends, or, for delays and for the ceiling over UDP, TCP and TLS, callers of
+// its own. The system is pinned to one core, both ends and the packet source to the other. Runs alternate (A, B, A, B) because machines are noisy: believe
+// the ratio of one run, not a figure. CPU is user + system of all processes of the system, as the kernel accounts it to them. As root everything happens
+// in a network namespace of its own.
 //
 //	go run ./test/bench -nines bin/nines
+//	go run ./test/bench -nines bin/nines -parts ceiling -transport tls
 //	go run ./test/bench -nines "" -parts cost -for 20s       Kamailio + rtpengine alone
 //	go run ./test/bench -nines bin/nines -journal -rate 200 -for 2m -parts cost,delay     what the book costs
 package main
@@ -32,12 +34,13 @@ import (
 type bench struct {
 	dir      string
 	systems  []*system
+	ways     []string // the transports whose ceiling is measured
+	identity identity
 	coreSUT  string
 	coreGen  string
 	rate     int
 	duration time.Duration
 	rounds   int
-	from     int
 	upTo     int
 	talking  int
 	streams  int
@@ -56,23 +59,24 @@ func main() {
 
 func run(ctx context.Context) error {
 	var b bench
-	var nines, parts string
+	var nines, parts, ways string
 	var children int
 	flag.StringVar(&nines, "nines", "", "the nines binary; empty: leave nines out")
 	kamailio := flag.Bool("kamailio", true, "measure Kamailio + rtpengine")
 	book := flag.Bool("journal", false, "measure nines without a book, with it, and with the text of messages in it, instead of Kamailio + rtpengine")
 	flag.StringVar(&parts, "parts", "cost,delay,ceiling,memory,packets", "what to measure; garbage: the set-up delay while scanners send")
+	flag.StringVar(&ways, "transport", "udp,tcp,tls", "transports whose ceiling is measured; the other parts go over UDP")
 	flag.IntVar(&b.rate, "rate", 300, "calls a second for cost and delay")
 	flag.DurationVar(&b.duration, "for", 20*time.Second, "length of a measured run")
 	flag.IntVar(&b.rounds, "rounds", 2, "rounds of A, B")
-	flag.IntVar(&b.from, "from", 400, "first rate of the search for the highest clean one")
-	flag.IntVar(&b.upTo, "up-to", 3000, "last rate of that search")
+	flag.IntVar(&b.upTo, "up-to", 5000, "last rate of the search for the highest clean one")
 	flag.IntVar(&b.talking, "talking", 1000, "calls that talk while memory is read")
 	flag.IntVar(&b.streams, "streams", 200, "calls that carry packets while the cost of a packet is measured")
 	flag.IntVar(&children, "children", 2, "Kamailio's workers")
 	flag.StringVar(&b.coreSUT, "core", "0", "core of the system under test")
 	flag.StringVar(&b.coreGen, "generators", "1", "core of the generators")
 	flag.Parse()
+	b.ways = strings.Split(ways, ",")
 
 	if entered, err := enterNamespace(ctx); entered || err != nil {
 		return err
@@ -88,6 +92,14 @@ func run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	b.dir = dir
+	if b.identity, err = newIdentity(dir); err != nil {
+		return err
+	}
+	for _, way := range b.ways {
+		if !slices.Contains(transports, way) {
+			return fmt.Errorf("transport %q is none of %s", way, strings.Join(transports, ", "))
+		}
+	}
 	if *kamailio && !*book {
 		b.systems = append(b.systems, newKamailio(children))
 	}
@@ -198,7 +210,7 @@ func (b *bench) with(ctx context.Context, s *system, f func() error) error {
 		return err
 	}
 	defer s.stop()
-	if err := s.start(b); err != nil {
+	if err := s.start(b, "udp"); err != nil {
 		return err
 	}
 	return f()
@@ -231,86 +243,23 @@ func (b *bench) cost(ctx context.Context) error {
 // delay measures what the system adds between INVITE and 180.
 func (b *bench) delay(ctx context.Context) error {
 	b.log("set-up delay: direct call")
-	direct, err := measureDelay(ctx, roomAddress, b.rate, b.duration/2)
+	direct, err := b.measureDelay(ctx, roomAddress, b.rate, b.duration/2)
 	if err != nil {
 		return fmt.Errorf("direct: %w", err)
 	}
 	b.log("  %s", direct)
 	b.report.direct = direct
 	return b.each(ctx, "set-up delay", b.rounds, func(s *system) error {
-		if _, err := measureDelay(ctx, s.address, b.rate, 3*time.Second); err != nil {
+		if _, err := b.measureDelay(ctx, s.address, b.rate, 3*time.Second); err != nil {
 			return fmt.Errorf("warm up: %w", err)
 		}
-		r, err := measureDelay(ctx, s.address, b.rate, b.duration/2)
+		r, err := b.measureDelay(ctx, s.address, b.rate, b.duration/2)
 		if err != nil {
 			return err
 		}
 		b.report.addDelay(s, r)
 		return nil
 	})
-}
-
-// ceiling searches the highest clean rate: it goes up by a quarter until a rate fails twice, then closes in.
-func (b *bench) ceiling(ctx context.Context) error {
-	return b.each(ctx, "ceiling", 1, func(s *system) error {
-		clean, dirty := 0, 0
-		for rate := b.from; rate <= b.upTo && (dirty == 0 || dirty-clean > max(50, clean/20)); {
-			ok, err := b.cleanTwice(ctx, s, rate)
-			if err != nil {
-				return err
-			}
-			if ok {
-				clean = rate
-			} else {
-				dirty = rate
-			}
-			switch {
-			case dirty == 0:
-				rate = rate * 5 / 4
-			case clean == 0:
-				rate = dirty / 2
-			default:
-				rate = (clean + dirty) / 2
-			}
-			if rate < 20 {
-				break
-			}
-		}
-		b.report.ceiling[s] = clean
-		return nil
-	})
-}
-
-// cleanTwice reports whether one of two tries at this rate was clean, each with a fresh system.
-func (b *bench) cleanTwice(ctx context.Context, s *system, rate int) (bool, error) {
-	for range 2 {
-		s.stop()
-		if err := s.start(b); err != nil {
-			return false, err
-		}
-		room, err := b.startRoom(false)
-		if err != nil {
-			return false, err
-		}
-		_, err = b.callFor(ctx, s.address, min(rate, 300), 2*time.Second, talk)
-		if err != nil && ctx.Err() != nil {
-			room.stop()
-			return false, err
-		}
-		roomBefore := room.stats()
-		r, err := b.callFor(ctx, s.address, rate, 8*time.Second, talk)
-		if err != nil && ctx.Err() != nil {
-			room.stop()
-			return false, err
-		}
-		r.retransmissions += room.settled().retransmissions - roomBefore.retransmissions
-		room.stop()
-		b.log("  %s at %d/s: %s", s.name, rate, r)
-		if err == nil && r.clean(rate) {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // memory reads what a talking call takes.

@@ -15,7 +15,8 @@ type report struct {
 	costs   map[*system][]cost
 	delays  map[*system][]result
 	packets map[*system][]packetCost
-	ceiling map[*system]int
+	over    map[over][]cost
+	ceiling map[over]peak
 	memory  map[*system]memory
 	garbage map[*system][]garbage
 	direct  result
@@ -24,6 +25,18 @@ type report struct {
 type cost struct {
 	used usage
 	result
+}
+
+// over is a system and how SIP goes to it.
+type over struct {
+	transport string
+	system    *system
+}
+
+// peak is a highest clean rate, and the share of their core that the generators took for it.
+type peak struct {
+	rate int
+	busy float64
 }
 
 type packetCost struct {
@@ -42,7 +55,7 @@ type memory struct{ before, after, calls int }
 func (r *report) start(b *bench) {
 	*r = report{
 		b: b, costs: map[*system][]cost{}, delays: map[*system][]result{}, packets: map[*system][]packetCost{},
-		ceiling: map[*system]int{}, memory: map[*system]memory{}, garbage: map[*system][]garbage{},
+		over: map[over][]cost{}, ceiling: map[over]peak{}, memory: map[*system]memory{}, garbage: map[*system][]garbage{},
 	}
 }
 
@@ -50,6 +63,17 @@ func (r *report) addCost(s *system, used usage, res result) {
 	c := cost{used, res}
 	r.b.log("  %s a call; %s", c.text(), res)
 	r.costs[s] = append(r.costs[s], c)
+}
+
+func (r *report) addCostOver(transport string, s *system, used usage, res result) {
+	c := cost{used, res}
+	r.b.log("  %s a call; %s", c.text(), res)
+	r.over[over{transport, s}] = append(r.over[over{transport, s}], c)
+}
+
+func (r *report) addCeiling(transport string, s *system, p peak) {
+	r.b.log("  %d/s", p.rate)
+	r.ceiling[over{transport, s}] = p
 }
 
 func (r *report) addDelay(s *system, res result) {
@@ -96,7 +120,7 @@ func (p packetCost) perPacket() float64 {
 
 // print writes the table: a line a figure, a column a system, and the ratio when there are two.
 func (r *report) print(w io.Writer) {
-	fmt.Fprintf(w, "\nOne core for the system, one for the generators; UDP on loopback; media anchored; %d rounds in turn, the best of each; at the end of a line the ratio to the first.\n\n", r.b.rounds)
+	fmt.Fprintf(w, "\nOne core for the system, one for the generators; loopback, UDP where nothing else is said; media anchored; %d rounds in turn, the best of each; at the end of a line the ratio to the first.\n\n", r.b.rounds)
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	defer t.Flush()
 	row := func(name string, cell func(*system) (string, float64)) {
@@ -117,7 +141,7 @@ func (r *report) print(w io.Writer) {
 	row("", func(s *system) (string, float64) { return s.name, 0 })
 	if len(r.costs) > 0 {
 		row(fmt.Sprintf("CPU per call at %d/s", r.b.rate), func(s *system) (string, float64) { c := r.bestCost(s); return c.text(), c.perCall() })
-		row("  each round", func(s *system) (string, float64) { return r.rounds(s), 0 })
+		row("  each round", func(s *system) (string, float64) { return rounds(r.costs[s]), 0 })
 		row("  calls, failed, sent twice", func(s *system) (string, float64) { return r.faults(s), 0 })
 	}
 	if len(r.delays) > 0 {
@@ -154,8 +178,20 @@ func (r *report) print(w io.Writer) {
 			return fmt.Sprintf("%d, %d", calls, failed), 0
 		})
 	}
-	if len(r.ceiling) > 0 {
-		row("highest clean rate", func(s *system) (string, float64) { return fmt.Sprintf("%d/s", r.ceiling[s]), float64(r.ceiling[s]) })
+	for _, way := range r.b.ways {
+		if len(r.over) == 0 {
+			break
+		}
+		name := strings.ToUpper(way)
+		row(fmt.Sprintf("%s: CPU per call at %d/s", name, r.b.rate), func(s *system) (string, float64) {
+			c := r.bestCostOver(way, s)
+			return c.text(), c.perCall()
+		})
+		row("  each round", func(s *system) (string, float64) { return rounds(r.over[over{way, s}]), 0 })
+		row("  highest clean rate", func(s *system) (string, float64) {
+			p := r.ceiling[over{way, s}]
+			return fmt.Sprintf("%d/s (generators' core %.0f %%)", p.rate, 100*p.busy), float64(p.rate)
+		})
 	}
 	if len(r.memory) > 0 {
 		row("memory per talking call", func(s *system) (string, float64) {
@@ -184,8 +220,14 @@ func (r *report) print(w io.Writer) {
 	}
 }
 
-func (r *report) bestCost(s *system) cost {
-	return slices.MinFunc(r.costs[s], func(a, b cost) int { return compare(a.perCall(), b.perCall()) })
+func (r *report) bestCost(s *system) cost { return cheapest(r.costs[s]) }
+
+func (r *report) bestCostOver(transport string, s *system) cost {
+	return cheapest(r.over[over{transport, s}])
+}
+
+func cheapest(all []cost) cost {
+	return slices.MinFunc(all, func(a, b cost) int { return compare(a.perCall(), b.perCall()) })
 }
 
 func (r *report) bestPackets(s *system) packetCost {
@@ -200,9 +242,9 @@ func (r *report) bestDelay(s *system, q float64) float64 {
 	return best
 }
 
-func (r *report) rounds(s *system) string {
+func rounds(costs []cost) string {
 	var all []string
-	for _, c := range r.costs[s] {
+	for _, c := range costs {
 		all = append(all, fmt.Sprintf("%.2f", c.perCall()))
 	}
 	return strings.Join(all, ", ") + " ms"

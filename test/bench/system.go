@@ -24,6 +24,33 @@ const (
 //go:embed kamailio.cfg
 var kamailioConfig string
 
+//go:embed kamailio-routes.cfg
+var kamailioRoutes string
+
+// kamailioOver are the lines of Kamailio's configuration for a transport; what it reads from a stream it reads in as many processes as from a socket.
+var kamailioOver = map[string]string{
+	"udp": "disable_tcp=yes\nlisten=udp:@PROXY@\nudp4_raw=0\n",
+	"tcp": "tcp_children=@CHILDREN@\ntcp_connection_lifetime=3600\nlisten=tcp:@PROXY@\n",
+	"tls": "tcp_children=@CHILDREN@\ntcp_connection_lifetime=3600\nenable_tls=yes\nlisten=tls:@PROXY@\nloadmodule \"tls.so\"\nmodparam(\"tls\", \"config\", \"@DIR@/tls.cfg\")\n",
+}
+
+// kamailioTLS has it show its certificate, ask for the other's and check it, as a trunk does and as nines does.
+const kamailioTLS = `[server:default]
+method = TLSv1.2+
+verify_certificate = yes
+require_certificate = yes
+private_key = @CERTS@/tls.key
+certificate = @CERTS@/tls.pem
+ca_list = @CERTS@/ca.pem
+[client:default]
+method = TLSv1.2+
+verify_certificate = yes
+require_certificate = yes
+private_key = @CERTS@/tls.key
+certificate = @CERTS@/tls.pem
+ca_list = @CERTS@/ca.pem
+`
+
 //go:embed nines.yaml
 var ninesConfig string
 
@@ -32,16 +59,28 @@ type system struct {
 	name      string
 	address   string
 	strangers bool // it takes everybody's calls
-	// commands writes what the programs need into dir and returns their command lines by name, in the order to start them.
-	commands func(dir string) ([]command, error)
+	// commands writes what the programs need into a seat's folder and returns their command lines by name, in the order to start them.
+	commands func(seat) ([]command, error)
 	programs []*program
 }
 
-// command is a program to start and the UDP port that it opens when it is ready.
+// seat is where a system is started: a folder, how SIP goes there, and where the certificates are.
+type seat struct{ dir, transport, certs string }
+
+// network is what a transport is to the kernel.
+func (s seat) network() string {
+	if s.transport == "udp" {
+		return "udp"
+	}
+	return "tcp"
+}
+
+// command is a program to start and the port that it opens when it is ready.
 type command struct {
-	name string
-	args []string
-	port string
+	name    string
+	args    []string
+	network string
+	port    string
 }
 
 type program struct {
@@ -53,11 +92,15 @@ type program struct {
 func newKamailio(children int) *system {
 	return &system{
 		name: "Kamailio + rtpengine", address: proxyAddress, strangers: true,
-		commands: func(dir string) ([]command, error) {
-			if err := os.WriteFile(filepath.Join(dir, "dispatcher.list"), []byte("1 sip:"+roomAddress+"\n"), 0o644); err != nil {
+		commands: func(at seat) ([]command, error) {
+			dir := at.dir
+			if _, err := at.fill("dispatcher.list", "1 sip:@ROOM@;transport=@TRANSPORT@\n"); err != nil {
 				return nil, err
 			}
-			config, err := fill(dir, "kamailio.cfg", kamailioConfig, "@CHILDREN@", strconv.Itoa(children))
+			if _, err := at.fill("tls.cfg", kamailioTLS); err != nil {
+				return nil, err
+			}
+			config, err := at.fill("kamailio.cfg", kamailioConfig+kamailioOver[at.transport]+kamailioRoutes, "@CHILDREN@", strconv.Itoa(children))
 			if err != nil {
 				return nil, err
 			}
@@ -65,9 +108,9 @@ func newKamailio(children int) *system {
 				{"rtpengine", []string{
 					"rtpengine", "--foreground", "--table=-1", "--interface=127.0.0.1", "--listen-ng=" + ngAddress, "--port-min=20000", "--port-max=29999",
 					"--num-threads=1", "--log-level=1", "--log-stderr", "--delete-delay=0", "--pidfile=" + filepath.Join(dir, "rtpengine.pid"),
-				}, ngAddress},
+				}, "udp", ngAddress},
 				// fm, the fast allocator; the default one (qm) doubles the cost.
-				{"kamailio", []string{"kamailio", "-DD", "-x", "fm", "-X", "fm", "-m", "512", "-M", "16", "-f", config, "-Y", dir, "-P", filepath.Join(dir, "kamailio.pid")}, proxyAddress},
+				{"kamailio", []string{"kamailio", "-DD", "-x", "fm", "-X", "fm", "-m", "512", "-M", "16", "-f", config, "-Y", dir, "-P", filepath.Join(dir, "kamailio.pid")}, at.network(), proxyAddress},
 			}, nil
 		},
 	}
@@ -84,30 +127,30 @@ func ninesOf(binary string, book bool) []*system {
 func newNines(name, binary, messages string, args ...string) *system {
 	return &system{
 		name: name, address: proxyAddress,
-		commands: func(dir string) ([]command, error) {
-			config, err := fill(dir, "nines.yaml", ninesConfig, "@MESSAGES@", messages)
+		commands: func(at seat) ([]command, error) {
+			config, err := at.fill("nines.yaml", ninesConfig, "@MESSAGES@", messages)
 			if err != nil {
 				return nil, err
 			}
-			return []command{{"nines", append([]string{binary, "run", "--log-level", "error", "--config", config}, args...), proxyAddress}}, nil
+			return []command{{"nines", append([]string{binary, "run", "--log-level", "error", "--config", config}, args...), at.network(), proxyAddress}}, nil
 		},
 	}
 }
 
 // fill writes a template with the addresses and further pairs put in.
-func fill(dir, name, template string, pairs ...string) (string, error) {
-	pairs = append(pairs, "@DIR@", dir, "@PROXY@", proxyAddress, "@ROOM@", roomAddress, "@NG@", ngAddress)
-	path := filepath.Join(dir, name)
+func (s seat) fill(name, template string, pairs ...string) (string, error) {
+	pairs = append(pairs, "@DIR@", s.dir, "@PROXY@", proxyAddress, "@ROOM@", roomAddress, "@NG@", ngAddress, "@TRANSPORT@", s.transport, "@CERTS@", s.certs)
+	path := filepath.Join(s.dir, name)
 	return path, os.WriteFile(path, []byte(strings.NewReplacer(pairs...).Replace(template)), 0o644)
 }
 
-// start starts the system's programs on their core and waits until they listen.
-func (s *system) start(b *bench) error {
+// start starts the system's programs on their core, to speak SIP over a transport, and waits until they listen.
+func (s *system) start(b *bench, transport string) error {
 	dir, err := os.MkdirTemp(b.dir, "sut")
 	if err != nil {
 		return err
 	}
-	commands, err := s.commands(dir)
+	commands, err := s.commands(seat{dir, transport, b.identity.dir})
 	if err != nil {
 		return err
 	}
@@ -117,7 +160,7 @@ func (s *system) start(b *bench) error {
 			return err
 		}
 		s.programs = append(s.programs, p)
-		if err := p.listens(c.port); err != nil {
+		if err := p.listens(c.network, c.port); err != nil {
 			return err
 		}
 	}
@@ -143,26 +186,37 @@ func favour(pid int) {
 	_ = syscall.Setpriority(syscall.PRIO_PROCESS, pid, -15)
 }
 
-// listens waits until somebody has the UDP port.
-func (p *program) listens(address string) error {
+// listens waits until somebody has the port.
+func (p *program) listens(network, address string) error {
 	_, port, _ := strings.Cut(address, ":")
 	n, err := strconv.Atoi(port)
 	if err != nil {
 		return err
 	}
-	hex := fmt.Sprintf(":%04X ", n)
 	for range 200 {
-		sockets, err := os.ReadFile("/proc/net/udp")
+		sockets, err := os.ReadFile("/proc/net/" + network)
 		if err != nil {
 			return err
 		}
-		if bytes.Contains(sockets, []byte(hex)) {
+		if isOpen(string(sockets), n) {
 			return nil
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
 	p.stop()
 	return fmt.Errorf("%s does not listen on %s: %s", p.name, address, p.said)
+}
+
+// isOpen looks for a socket that waits on a port: of UDP (state 07) or TCP (0A).
+func isOpen(sockets string, port int) bool {
+	suffix := fmt.Sprintf(":%04X", port)
+	for line := range strings.Lines(sockets) {
+		f := strings.Fields(line)
+		if len(f) > 3 && strings.HasSuffix(f[1], suffix) && (f[3] == "07" || f[3] == "0A") {
+			return true
+		}
+	}
+	return false
 }
 
 // stop ends the program, its children too, and waits.
@@ -180,6 +234,15 @@ func (s *system) stop() {
 		s.programs[i].stop()
 	}
 	s.programs = nil
+}
+
+// said is the end of what its programs have said.
+func (s *system) said() string {
+	var all strings.Builder
+	for _, p := range s.programs {
+		all.WriteString(tail(p.said.String()))
+	}
+	return all.String()
 }
 
 // usage is CPU time by program.
