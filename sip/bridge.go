@@ -9,6 +9,7 @@ import (
 
 	"nines/call"
 	"nines/health"
+	"nines/media/sdp"
 	"nines/sip/leg"
 	"nines/sip/txn"
 	"nines/sip/wire"
@@ -365,8 +366,13 @@ func (r *relay) response(now time.Time, m *wire.Message, f wire.Flow) {
 			s.copyReply(now, r, m, m.Body, nil)
 		case m.Status == 491:
 			r.again(now)
+		case r.to == &s.caller:
+			s.log.Warn().Int("code", m.Status).Msg("the caller refused the codecs of the endpoint that it talks to")
 		default:
 			s.log.Warn().Int("code", m.Status).Msg("the winner refused the codecs that the caller was told")
+			if s.winner != nil && r.to == &s.winner.party {
+				s.retell(now)
+			}
 		}
 		r.finish()
 	}
@@ -419,6 +425,9 @@ func (r *relay) succeeded(now time.Time, m *wire.Message) {
 		} else if d.ok && s.winner != nil {
 			s.winner.far = d.text()
 			s.pair(&s.caller, s.caller.far, &s.winner.party, d.text())
+			if s.frozen != nil && !sdp.Within(d.text(), s.frozen.theirs) {
+				s.retell(now) // it goes on with codecs, numbers or keys of its own: only the caller is left to be asked
+			}
 		}
 		r.sendAck(now, nil, nil, "")
 		r.finish()

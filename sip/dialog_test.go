@@ -750,6 +750,47 @@ func TestAWinnerThatIsBusyIsAskedAgainForTheFrozenCodecs(t *testing.T) {
 	}
 }
 
+// TestTheCallerIsAskedWhereTheWinnerKeepsToItsOwn: a winner that refuses the frozen codecs, or goes on with its own, is heard all the same.
+func TestTheCallerIsAskedWhereTheWinnerKeepsToItsOwn(t *testing.T) {
+	early := func(r *sip.Routing) { r.Routes[0].EarlyMedia = true }
+	for _, refuses := range []bool{true, false} {
+		t.Run(fmt.Sprintf("refuses=%v", refuses), func(t *testing.T) {
+			onStage(t, early, func(st *stage) {
+				caller := st.carrier.invite("sip:999@nines", sdpOf(st.carrier, 40000))
+				st.carrier.expect("100 INVITE")
+				room, standby := st.rooms["control-room"], st.rooms["standby-room"]
+				m := room.expect("INVITE")
+				room.replyBody(m, 183, "r", sdpOf(room, 50000))
+				st.carrier.expect("183 INVITE")
+				room.reply(m, 480, "r")
+				room.expect("ACK")
+				m = standby.expect("INVITE")
+				called := callee(standby, m, "s")
+				own := strings.ReplaceAll(sdpOf(standby, 50002), "101", "96")
+				standby.replyBody(m, 200, "s", own)
+				caller.ack(st.carrier.expect("200 INVITE"), "")
+				standby.expect("ACK")
+				again := standby.expect("INVITE")
+				if refuses {
+					standby.reply(again, 488, "")
+				} else {
+					standby.replyBody(again, 200, "", own)
+				}
+				standby.expect("ACK")
+				m = st.carrier.expect("INVITE")
+				if !strings.Contains(string(m.Body), "a=rtpmap:96 telephone-event") || !strings.Contains(string(m.Body), "c=IN IP4 "+nodeAddr) {
+					t.Errorf("the caller is asked with\n%s\nwant what the winner speaks, at our address", m.Body)
+				}
+				st.carrier.replyBody(m, 200, "", strings.ReplaceAll(sdpOf(st.carrier, 40000), "101", "96"))
+				st.carrier.expect("ACK")
+				standby.silence(5 * time.Second) // it is asked no more
+				st.hangUp(caller, called)
+				st.nothingLeft()
+			})
+		})
+	}
+}
+
 // busyWinner is a winner that says 491 to our re-INVITE; settled: caller and winner agree anew before we try again.
 func busyWinner(t *testing.T, settled bool) {
 	early := func(r *sip.Routing) { r.Routes[0].EarlyMedia = true }
@@ -1176,7 +1217,10 @@ func TestARefitThatIsRefusedLeavesTheCallAlone(t *testing.T) {
 		}
 		standby.reply(again, 488, "")
 		standby.expect("ACK")
+		st.carrier.reply(st.carrier.expect("INVITE"), 488, "") // nor does the caller want what the winner speaks
+		st.carrier.expect("ACK")
 		standby.silence(10 * time.Second)
+		st.carrier.silence(time.Second)
 		// A re-INVITE of the caller settles it between the two.
 		caller.request("INVITE", sdpOf(st.carrier, 40000), st.carrier.contact())
 		st.carrier.expect("100 INVITE")

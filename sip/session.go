@@ -620,7 +620,8 @@ func (s *session) appendAnswerHeaders(b []byte, m *wire.Message) []byte {
 	return appendTags(b, "Supported", s.caller.knownTags(optionTags(m, "Supported")))
 }
 
-// refit re-INVITEs a winner that answered otherwise than the frozen answer that the caller already has (R44).
+// refit re-INVITEs a winner that answered otherwise than the frozen answer that the caller already has (R44). If it does not do as it is asked, the caller
+// is re-INVITEd with what it does speak: a call without sound helps nobody.
 func (s *session) refit(now time.Time, at *attempt) {
 	if s.frozen == nil || at.far == nil || sdp.SameCodecs(s.frozen.theirs, at.far) {
 		return

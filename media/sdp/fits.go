@@ -20,6 +20,26 @@ func Fits(offer, answer []byte) bool {
 	return false
 }
 
+// Within says whether who is bound to a description understands all that the writer of another one may send: each stream that is not refused has no codec or
+// number beyond those of the first, and its keys.
+func Within(sdp, bound []byte) bool {
+	told := sections(bound)
+	for i, s := range sections(sdp) {
+		if s.port == 0 {
+			continue
+		}
+		if i >= len(told) || told[i].port == 0 || !slices.Equal(s.security, told[i].security) {
+			return false
+		}
+		for _, pt := range s.list {
+			if !slices.Contains(told[i].list, pt) || told[i].codecs[pt] != s.codecs[pt] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Alike gives a description as many m= sections as another one has, for a re-INVITE may not have fewer (RFC 3264 §8) and an answer must have the same
 // number (§6): what is too much is cut off, what is missing is added as refused.
 func Alike(sdp, to []byte) []byte {

@@ -35,6 +35,26 @@ func TestAnAnswerFitsWhenItsWriterCanBeHeard(t *testing.T) {
 	}
 }
 
+func TestWhoIsBoundToADescriptionUnderstandsOnlyWhatIsWithinIt(t *testing.T) {
+	const bound = "v=0\r\nm=audio 4000 RTP/SAVP 8 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=crypto:1 A inline:one\r\n"
+	for _, tt := range []struct {
+		name, sdp string
+		want      bool
+	}{
+		{"the same", bound, true},
+		{"less, elsewhere", "v=0\r\nm=audio 5000 RTP/SAVP 8\r\na=crypto:1 A inline:one\r\n", true},
+		{"another codec", "v=0\r\nm=audio 5000 RTP/SAVP 0\r\na=crypto:1 A inline:one\r\n", false},
+		{"another number for key presses", "v=0\r\nm=audio 5000 RTP/SAVP 8 96\r\na=rtpmap:96 telephone-event/8000\r\na=crypto:1 A inline:one\r\n", false},
+		{"another key", "v=0\r\nm=audio 5000 RTP/SAVP 8\r\na=crypto:1 A inline:two\r\n", false},
+		{"refused", "v=0\r\nm=audio 0 RTP/SAVP 0\r\n", true},
+		{"a second stream", bound + "m=video 5002 RTP/AVP 97\r\n", false},
+	} {
+		if got := sdp.Within([]byte(tt.sdp), []byte(bound)); got != tt.want {
+			t.Errorf("%s: within %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestADescriptionIsMadeAlike(t *testing.T) {
 	const audio, two = "v=0\r\nm=audio 5000 RTP/AVP 8\r\na=ptime:20\r\n", "v=0\r\nm=audio 1 RTP/AVP 8\r\nm=video 2 RTP/AVP 97 98\r\n"
 	for _, tt := range []struct{ name, sdp, to, want string }{

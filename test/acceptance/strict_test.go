@@ -57,6 +57,23 @@ func strictSBC(t *testing.T, n *node, s socket, offer, answer string) (bound str
 	return "", nil
 }
 
+// isAsked waits for a re-INVITE, answers it and gives its offer.
+func (s socket) isAsked(t *testing.T, p place, answer string) (offer string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		data, _, there := s.hears(t, time.Until(end))
+		if !there {
+			break
+		}
+		if m, err := town.ParseMessage(data); err == nil && m.Method == "INVITE" {
+			s.says(t, p.sip(1), []byte(response(m, "200 OK", s.at.String(), answer)))
+			return string(m.Body)
+		}
+	}
+	t.Fatal("no re-INVITE within 20 s")
+	return ""
+}
+
 const (
 	pcma = "v=0\r\no=- 1 1 IN IP4 HOST\r\ns=-\r\nc=IN IP4 HOST\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
 	pcmu = "v=0\r\no=- 1 1 IN IP4 HOST\r\ns=-\r\nc=IN IP4 HOST\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 96\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:96 telephone-event/8000\r\n"
@@ -65,11 +82,16 @@ const (
 )
 
 // TestAStrictCarrierTalksToTheStandby: an SBC with Require: 100rel binds the first session description. The primary sends a reliable 183 with PCMA and
-// goes silent; the standby answers with PCMU and another number for key presses. Audio and digits pass both ways; and so without an offer.
+// goes silent; the standby answers with PCMU and another number for key presses. Audio and digits pass both ways; and so without an offer, and where
+// the standby goes on with its own codec although it is asked for the other one.
 func TestAStrictCarrierTalksToTheStandby(t *testing.T) {
 	t.Parallel()
-	for _, late := range []bool{false, true} {
-		t.Run(fmt.Sprintf("late=%v", late), func(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		late, stubborn bool
+	}{{"offer", false, false}, {"no offer", true, false}, {"stubborn standby", false, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			late := tt.late
 			p := newPlace()
 			at := func(text string, host int) string { return strings.ReplaceAll(text, "HOST", p.ip(host).String()) }
 			phone(t, town.PhoneConfig{Name: "control-room", Addr: p.sip(10), Codecs: []int{8}, Voice: 20 * time.Millisecond, Script: town.Always(town.Behaviour{
@@ -78,7 +100,7 @@ func TestAStrictCarrierTalksToTheStandby(t *testing.T) {
 			asked := make(chan string, 10) // what nines offers the standby: at last only what the carrier has bound
 			newDesk(t, p.sip(11), func(offer string) string {
 				asked <- offer
-				if len(asked) > 1 && strings.Contains(offer, " RTP/AVP 8 101\r\n") { // the second time it does as it is asked
+				if !tt.stubborn && len(asked) > 1 && strings.Contains(offer, " RTP/AVP 8 101\r\n") { // the second time it does as it is asked
 					return at(pcma, 11)
 				}
 				return at(pcmu, 11)
@@ -97,6 +119,9 @@ func TestAStrictCarrierTalksToTheStandby(t *testing.T) {
 			}
 			if want := fmt.Sprintf(" RTP/AVP %d %d\r\n", codec, keys); !strings.Contains(bound, want) {
 				t.Errorf("the carrier has bound\n%s\nwant%s", bound, want)
+			}
+			if tt.stubborn {
+				bound, codec, keys = s.isAsked(t, p, at(pcmu, 200)), 0, 96
 			}
 			var far netip.AddrPort
 			eventually(t, 5*time.Second, "the standby is asked for what the carrier speaks", func() bool {

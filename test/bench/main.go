@@ -95,6 +95,9 @@ func run(ctx context.Context) error {
 	if b.identity, err = newIdentity(dir); err != nil {
 		return err
 	}
+	if modules, _ := filepath.Glob("/usr/lib/*/kamailio/modules/tls.so"); len(modules) == 0 && *kamailio && !*book && strings.Contains(parts, "ceiling") && slices.Contains(b.ways, "tls") {
+		return errors.New("Kamailio has no TLS here: apt-get install kamailio-tls-modules, or say -transport udp,tcp")
+	}
 	for _, way := range b.ways {
 		if !slices.Contains(transports, way) {
 			return fmt.Errorf("transport %q is none of %s", way, strings.Join(transports, ", "))
