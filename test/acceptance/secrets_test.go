@@ -85,8 +85,21 @@ notify:
 
 	said := map[string]string{"the log": strings.Join(n.log.lines(), "\n")}
 	for _, args := range [][]string{
-		{"check", n.config}, {"check", "--json", n.config}, {"status"}, {"status", "--json"}, {"notices"}, {"notices", "--json"}, {"calls", "--json"}, {"holds", "--json"},
-		{"callbacks", "--json"}, {"incidents", "--json"}, {"ledger", "--csv"}, {"journal", "export", "--since", "1h"}, {"journal", "verify"}, {"notice"}, {"status", "control-room", "--json"},
+		{"check", n.config},
+		{"check", "--json", n.config},
+		{"status"},
+		{"status", "--json"},
+		{"notices"},
+		{"notices", "--json"},
+		{"calls", "--json"},
+		{"holds", "--json"},
+		{"callbacks", "--json"},
+		{"incidents", "--json"},
+		{"ledger", "--csv"},
+		{"journal", "export", "--since", "1h"},
+		{"journal", "verify"},
+		{"notice"},
+		{"status", "control-room", "--json"},
 	} {
 		said["nines "+strings.Join(args, " ")], _ = n.cli(args...)
 	}
