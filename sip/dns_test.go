@@ -279,10 +279,12 @@ func TestTheLastGoodAnswerIsKeptForEverAndOverARestart(t *testing.T) {
 	z := newZone(t, "a.example. 0 A 10.0.0.1")
 	d := &drawer{}
 	rt, room := roomAt(t, "sip:a.example:5060", netip.MustParseAddr("10.9.9.9"))
-	r, changed := resolving(t, z.dns, d, rt)
-	if got := r.targets(room, nil); len(got) != 1 || got[0].addr.Addr() != netip.MustParseAddr("10.9.9.9") {
+	idle := newResolver(z.dns.look, d, zerolog.Nop(), func() {})
+	idle.want(rt)
+	if got := idle.targets(room, nil); len(got) != 1 || got[0].addr.Addr() != netip.MustParseAddr("10.9.9.9") {
 		t.Errorf("before any answer it leads to %v, want addresses: of the configuration", got)
 	}
+	r, changed := resolving(t, z.dns, d, rt)
 	<-changed
 	first := netip.MustParseAddrPort("10.0.0.1:5060")
 	for what, bad := range map[string]func(){
