@@ -86,7 +86,7 @@ func hostPort(s string) (host string, port uint16, ok bool) {
 	return host, uint16(n), ok && isHost(host)
 }
 
-func isHost(s string) bool { return s != "" && !strings.ContainsAny(s, " \t\r\n<>\"@[]") }
+func isHost(s string) bool { return s != "" && !strings.ContainsAny(s, " \t\r\n<>\"@[]/") }
 
 // unbracket takes the brackets off an IPv6 address: some write them in received, some don't.
 func unbracket(s string) string {
