@@ -387,12 +387,12 @@ func (b *Book) writeBatch(batch []item) bool {
 		b.fail(err)
 		return false
 	}
+	b.wrote(entries, took)
 	for _, it := range batch {
 		if it.done != nil {
 			it.done <- nil
 		}
 	}
-	b.wrote(entries, took)
 	return true
 }
 
