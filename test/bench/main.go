@@ -64,7 +64,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&nines, "nines", "", "the nines binary; empty: leave nines out")
 	kamailio := flag.Bool("kamailio", true, "measure Kamailio + rtpengine")
 	book := flag.Bool("journal", false, "measure nines without a book, with it, and with the text of messages in it, instead of Kamailio + rtpengine")
-	flag.StringVar(&parts, "parts", "cost,delay,ceiling,memory,packets", "what to measure; garbage: the set-up delay while scanners send")
+	flag.StringVar(&parts, "parts", "cost,delay,garbage,ceiling,memory,packets", "what to measure; garbage is the set-up delay while scanners send")
 	flag.StringVar(&ways, "transport", "udp,tcp,tls", "transports whose ceiling is measured; the other parts go over UDP")
 	flag.IntVar(&b.rate, "rate", 300, "calls a second for cost and delay")
 	flag.DurationVar(&b.duration, "for", 20*time.Second, "length of a measured run")
@@ -122,7 +122,7 @@ func run(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"cost", b.cost}, {"delay", b.delay}, {"ceiling", b.ceiling}, {"memory", b.memory}, {"packets", b.packets}, {"garbage", b.garbage},
+		{"cost", b.cost}, {"delay", b.delay}, {"garbage", b.garbage}, {"ceiling", b.ceiling}, {"memory", b.memory}, {"packets", b.packets},
 	} {
 		if !slices.Contains(wanted, part.name) {
 			continue
