@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,13 @@ func (c *clerk) Recorded(r sip.Record) {
 	if c.keeps == nil && r.Kind != sip.CallMessage || c.keeps != nil && c.keeps(r) {
 		c.told = append(c.told, r)
 	}
+}
+
+// all is what it was told so far.
+func (c *clerk) all() []sip.Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.told)
 }
 
 func (*clerk) CallBegan(policy.TrunkName, policy.RouteName)                                    {}
