@@ -96,7 +96,7 @@ func TestATrunksCallFromAnotherSideIsRefused(t *testing.T) {
 		st.carrier.expect("100 INVITE")
 		st.rooms["control-room"].expect("INVITE")
 		said := 0
-		for _, r := range book.told {
+		for _, r := range book.all() {
 			if r.Kind == sip.NoticeGiven && r.What == "wrong side" {
 				said++
 			}
