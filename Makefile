@@ -46,7 +46,7 @@ test: ## vet and every test; as root it installs the far ends that are missing, 
 	go vet ./...
 	go vet -tags soak ./...
 	go test -timeout 9m $$(go list ./... | grep -v -e /test/acceptance -e /test/browser)
-	go test -timeout 5m ./test/acceptance # alone: it looks at the clock
+	go test -timeout 8m ./test/acceptance # alone: it looks at the clock
 	go test -timeout 5m ./test/browser # alone: it looks at the clock too, and at axe-core where npm can fetch it
 
 race: ## the rooms' tests again with the race detector, which needs a C compiler; nights are played for 30 s
