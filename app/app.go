@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -180,7 +181,8 @@ func (n *Node) routing(f *configs.File) sip.Routing {
 
 func (n *Node) openConsole() {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), console.Collector(n.scrape))
+	live := collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: liveHeap})
+	reg.MustRegister(collectors.NewGoCollector(live), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), console.Collector(n.scrape))
 	cfg := console.Config{Run: n.file.Run, Tokens: n.tokensFile, Key: filepath.Join(n.file.State, consoleKey)}
 	if n.file.Console.Listen.IsValid() {
 		cfg.Listen = n.file.Console.Listen.String()
@@ -190,6 +192,9 @@ func (n *Node) openConsole() {
 		n.log.Error().Err(err).Msg("the console is not reachable; calls are taken all the same")
 	}
 }
+
+// liveHeap adds what the last collection of garbage found in use: memory that grows is seen there, in go_memstats_… only garbage that waits.
+var liveHeap = regexp.MustCompile(`^/gc/heap/live:bytes$`)
 
 // consoleKey is the file in the state folder with the key that signs the sessions of the console's pages.
 const consoleKey = "console.key"

@@ -97,7 +97,7 @@ func spread(all []time.Duration) string {
 	return fmt.Sprintf("half within %v, 99 of 100 within %v, all %d within %v", all[len(all)/2].Round(10*time.Microsecond), all[len(all)*99/100].Round(10*time.Microsecond), len(all), all[len(all)-1].Round(10*time.Microsecond))
 }
 
-// heap is how many bytes the program has in use on its heap.
+// heap is how many bytes the program had in use on its heap at the last collection of garbage: what is kept, without what waits to be collected.
 func (n *node) heap() int {
 	n.t.Helper()
 	resp, err := http.Get("http://" + n.place.at(1, 8080).String() + "/metrics")
@@ -109,9 +109,9 @@ func (n *node) heap() int {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	m := regexp.MustCompile(`(?m)^go_memstats_heap_inuse_bytes (\S+)`).FindSubmatch(text)
+	m := regexp.MustCompile(`(?m)^go_gc_heap_live_bytes (\S+)`).FindSubmatch(text)
 	if m == nil {
-		n.t.Fatal("no go_memstats_heap_inuse_bytes in /metrics")
+		n.t.Fatal("no go_gc_heap_live_bytes in /metrics")
 	}
 	f, err := strconv.ParseFloat(string(m[1]), 64)
 	if err != nil {
