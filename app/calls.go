@@ -13,6 +13,8 @@ import (
 const (
 	keptCalls   = 500  // calls that are over and still in memory, for a book that cannot be read
 	keptEntries = 1000 // of one call; a caller whom nobody can rescue stays for hours
+
+	usualEntries = 1 << 10 // bytes that those of a good call take, packed
 )
 
 // callList is the calls that live, and the latest that are over. The recorder writes it, the console reads it.
@@ -56,7 +58,7 @@ func (l *callList) record(r *sip.Record) journal.Entry {
 		if r.Kind != sip.CallCame {
 			return e // it has been over for long, or its beginning was lost
 		}
-		c = &heldCall{sum: console.CallSummary{ID: r.Call, State: "ringing", Began: r.At}}
+		c = &heldCall{sum: console.CallSummary{ID: r.Call, State: "ringing", Began: r.At}, entries: make([]byte, 0, usualEntries)}
 		l.calls[r.Call] = c
 	}
 	c.take(r)
@@ -64,7 +66,7 @@ func (l *callList) record(r *sip.Record) journal.Entry {
 		e.Caller = c.sum.Caller // R34: does it push people to 999?
 	}
 	if r.Kind == sip.CallEnded {
-		e.Count, e.Data = c.sum.Attempts, asJSON(c.end())
+		e.Count, e.Data = c.sum.Attempts, c.end().json()
 		l.bury(r.Call)
 	}
 	if c.n < keptEntries {

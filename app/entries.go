@@ -19,6 +19,16 @@ type startData struct {
 	Asserted   string `json:"asserted,omitempty"`
 }
 
+func (d startData) json() json.RawMessage {
+	o := objectIn(make([]byte, 0, 64))
+	o.text("source", d.Source)
+	o.yes("second_line", d.SecondLine)
+	o.yes("malformed", d.Malformed)
+	o.text("from", d.From)
+	o.text("asserted", d.Asserted)
+	return o.end()
+}
+
 // planStep is one endpoint of a RouteRule's Data.
 type planStep struct {
 	Endpoint string `json:"endpoint"`
@@ -26,10 +36,37 @@ type planStep struct {
 	Why      string `json:"why,omitempty"`
 }
 
+func (p planStep) append(b []byte) []byte {
+	o := objectIn(b)
+	o.text("endpoint", p.Endpoint)
+	o.yes("partner", p.Partner)
+	o.text("why", p.Why)
+	return o.end()
+}
+
 // mediaData is the Data of a MediaEnd.
 type mediaData struct {
 	Caller   sip.MediaCount `json:"caller"`
 	Endpoint sip.MediaCount `json:"endpoint"`
+}
+
+func (d mediaData) json() json.RawMessage {
+	o := objectIn(make([]byte, 0, 160))
+	o.name("caller")
+	o.b = appendMediaCount(o.b, &d.Caller)
+	o.name("endpoint")
+	o.b = appendMediaCount(o.b, &d.Endpoint)
+	return o.end()
+}
+
+func appendMediaCount(b []byte, c *sip.MediaCount) []byte {
+	o := objectIn(b)
+	o.count("packets", c.Packets)
+	o.count("bytes", c.Bytes)
+	o.number("lost", int64(c.Lost))
+	o.number("foreign", int64(c.Foreign))
+	o.number("jitter_ns", int64(c.Jitter))
+	return o.end()
 }
 
 // endData is the Data of a CallEnd: what a list of calls says besides, so that it needs no other entry.
@@ -44,6 +81,22 @@ type endData struct {
 	Talked   []string      `json:"talked,omitempty"` // the endpoints that had it, in order, where there was more than one
 }
 
+func (d endData) json() json.RawMessage {
+	o := objectIn(make([]byte, 0, 128))
+	o.time("began", d.Began)
+	o.number("setup", int64(d.Setup))
+	o.number("attempts", int64(d.Attempts))
+	o.number("partners", int64(d.Partners))
+	o.number("rescues", int64(d.Rescues))
+	o.text("from", d.From)
+	o.text("asserted", d.Asserted)
+	if len(d.Talked) > 0 {
+		o.name("talked")
+		o.b = append(o.b, asJSON(d.Talked)...)
+	}
+	return o.end()
+}
+
 // entryOf is a record as a line of the book. A kind that makes two is split before.
 func entryOf(r *sip.Record) journal.Entry {
 	e := journal.Entry{
@@ -56,12 +109,12 @@ func entryOf(r *sip.Record) journal.Entry {
 	switch r.Kind {
 	case sip.CallCame:
 		e.Type, e.Trunk, e.Caller, e.Called = journal.CallStart, string(r.Trunk), r.Caller, r.Called
-		e.Data = asJSON(came(r))
+		e.Data = came(r).json()
 		if journal.Erasable(r.Called) { // it stands in a field of its own, from which it can be erased
 			e.Why = strings.ReplaceAll(e.Why, `"`+r.Called+`"`, "the number called")
 		}
 	case sip.CallPlanned:
-		e.Type, e.What, e.Data = journal.RouteRule, planNames(r.Plan), asJSON(planSteps(r.Plan))
+		e.Type, e.What, e.Data = journal.RouteRule, planNames(r.Plan), planSteps(r.Plan)
 	case sip.CallAsked:
 		e.Type = journal.Route
 	case sip.AttemptOver:
@@ -71,7 +124,7 @@ func entryOf(r *sip.Record) journal.Entry {
 	case sip.CallWitness:
 		e.Type = journal.Witness
 	case sip.CallMedia:
-		e.Type, e.Data = journal.MediaEnd, asJSON(mediaData{r.Media[0], r.Media[1]})
+		e.Type, e.Data = journal.MediaEnd, mediaData{r.Media[0], r.Media[1]}.json()
 	case sip.CallEnded:
 		e.Type, e.Trunk, e.Caller, e.Called = journal.CallEnd, string(r.Trunk), r.Caller, r.Called
 	case sip.CallRang:
@@ -135,12 +188,16 @@ func planNames(steps []policy.Step) string {
 	return strings.Join(names, ", ")
 }
 
-func planSteps(steps []policy.Step) []planStep {
-	out := make([]planStep, len(steps))
-	for i, s := range steps {
-		out[i] = planStep{string(s.Endpoint), s.Partner, s.Why}
+// planSteps are the steps of a plan as JSON.
+func planSteps(steps []policy.Step) json.RawMessage {
+	b := append(make([]byte, 0, 64*len(steps)+2), '[')
+	for i := range steps {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = planStep{string(steps[i].Endpoint), steps[i].Partner, steps[i].Why}.append(b)
 	}
-	return out
+	return append(b, ']')
 }
 
 func asJSON(v any) json.RawMessage {

@@ -105,63 +105,27 @@ func appendMessages(b []byte, messages []heldMessage) []byte {
 	return append(b, "]}"...)
 }
 
-// appendMessage writes a message as a console.CallMessage, without encoding/json: there are a dozen in each call.
+// appendMessage writes a message as a console.CallMessage.
 func appendMessage(b []byte, m *heldMessage) []byte {
-	b = append(b, `{"at":"`...)
-	b = m.at.AppendFormat(b, time.RFC3339Nano)
-	b = append(b, `","in":`...)
-	b = strconv.AppendBool(b, m.in)
-	if m.attempt > 0 {
-		b = append(b, `,"attempt":`...)
-		b = strconv.AppendInt(b, int64(m.attempt), 10)
+	o := objectIn(b)
+	o.time("at", m.at)
+	o.name("in")
+	o.b = strconv.AppendBool(o.b, m.in)
+	o.number("attempt", int64(m.attempt))
+	o.text("proto", m.flow.Proto.String())
+	o.address("local", m.flow.Local)
+	o.address("remote", m.flow.Remote)
+	before := o.b
+	o.name("text")
+	o.b = append(o.b, '"')
+	quoted, ascii := appendQuoted(o.b, m.data)
+	if !ascii && !utf8.Valid(m.data) {
+		o.b = before
+		o.name("base64")
+		quoted = base64.StdEncoding.AppendEncode(append(o.b, '"'), m.data)
 	}
-	b = append(b, `,"proto":"`...)
-	b = append(b, m.flow.Proto.String()...)
-	b = append(b, `","local":"`...)
-	b = m.flow.Local.AppendTo(b)
-	b = append(b, `","remote":"`...)
-	b = m.flow.Remote.AppendTo(b)
-	if !utf8.Valid(m.data) {
-		b = append(b, `","base64":"`...)
-		b = base64.StdEncoding.AppendEncode(b, m.data)
-		return append(b, `"}`...)
-	}
-	b = append(b, `","text":"`...)
-	b = appendQuoted(b, m.data)
-	return append(b, `"}`...)
-}
-
-// escaped are the bytes that may not stand in a JSON string as they are.
-var escaped = func() (e [256]bool) {
-	for c := range ' ' {
-		e[c] = true
-	}
-	e['"'], e['\\'] = true, true
-	return e
-}()
-
-// appendQuoted writes text inside a JSON string (RFC 8259 §7).
-func appendQuoted(b, text []byte) []byte {
-	const hex = "0123456789abcdef"
-	from := 0
-	for i, c := range text {
-		if !escaped[c] {
-			continue
-		}
-		b = append(b, text[from:i]...)
-		from = i + 1
-		switch c {
-		case '\r':
-			b = append(b, '\\', 'r')
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '"', '\\':
-			b = append(b, '\\', c)
-		default:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-	}
-	return append(b, text[from:]...)
+	o.b = append(quoted, '"')
+	return o.end()
 }
 
 // message takes a message into its call and gives the entry that it completes, if it does.
@@ -178,7 +142,9 @@ func (l *callList) message(r *sip.Record) (e journal.Entry, complete, lost bool)
 	if !c.messages.add(r) {
 		return e, false, true
 	}
-	l.talks[r.Call] = c
+	if len(c.messages.waits) == 1 {
+		l.talks[r.Call] = c
+	}
 	if c.messages.bytes < entryText {
 		return e, false, false
 	}

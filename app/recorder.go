@@ -16,7 +16,8 @@ import (
 const (
 	maxRecords  = 16384                 // that wait to be written down; a loop that finds more loses its own
 	maxWords    = 8 << 20               // bytes of messages among them
-	recordEvery = 20 * time.Millisecond // how long records gather: waking for each would cost more than they do
+	hurry       = maxRecords / 8        // so many are not left to gather any longer
+	recordEvery = 50 * time.Millisecond // how long records gather: waking for each would cost more than they do
 )
 
 // keeper is the part of the book that the recorder needs.
@@ -33,6 +34,7 @@ type recorder struct {
 	wake chan struct{}
 
 	mu    sync.Mutex // guards the queue
+	busy  bool       // the recorder will look by itself; else it sleeps until it is woken
 	told  []sip.Record
 	spare []sip.Record
 	said  []journal.Entry // of app itself
@@ -64,7 +66,6 @@ func (r *recorder) tell(rec sip.Record) {
 		return
 	}
 	r.mu.Lock()
-	first := len(r.told) == 0
 	switch {
 	case rec.Kind == sip.CallMessage && (r.words+len(rec.Data) > maxWords || len(r.told) >= maxRecords/2):
 		r.lost.messages++
@@ -79,10 +80,18 @@ func (r *recorder) tell(rec sip.Record) {
 	}
 	r.told = append(r.told, rec)
 	r.words += len(rec.Data)
+	wake := r.wakes()
 	r.mu.Unlock()
-	if first {
+	if wake {
 		r.rouse()
 	}
+}
+
+// wakes says, under the lock, whether the recorder must be woken for what was just put into a queue.
+func (r *recorder) wakes() bool {
+	wake := !r.busy || len(r.told) == hurry
+	r.busy = true
+	return wake
 }
 
 // say takes an entry of app itself.
@@ -97,8 +106,11 @@ func (r *recorder) say(e journal.Entry) {
 	} else {
 		r.said = append(r.said, e)
 	}
+	wake := r.wakes()
 	r.mu.Unlock()
-	r.rouse()
+	if wake {
+		r.rouse()
+	}
 }
 
 func (r *recorder) rouse() {
@@ -113,9 +125,8 @@ func (r *recorder) run(ctx context.Context) {
 	stepBehind()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
-	gather := time.NewTimer(0)
+	gather := time.NewTimer(recordEvery)
 	defer gather.Stop()
-	<-gather.C
 	for {
 		select {
 		case <-ctx.Done():
@@ -131,21 +142,34 @@ func (r *recorder) run(ctx context.Context) {
 			for _, e := range r.calls.gathered(now, false) {
 				r.enter(e)
 			}
-			continue
 		case <-r.wake:
-		}
-		gather.Reset(recordEvery)
-		select {
-		case <-ctx.Done():
+			gather.Reset(r.pause())
 		case <-gather.C:
+			if r.batch() {
+				gather.Reset(recordEvery)
+			}
 		}
-		r.batch()
 	}
 }
 
-// batch writes down what waits.
-func (r *recorder) batch() {
+// pause is how long what waits may wait for more.
+func (r *recorder) pause() time.Duration {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.told) >= hurry {
+		return 0
+	}
+	return recordEvery
+}
+
+// batch writes down what waits. False: that was nothing, and the next to come must wake the recorder.
+func (r *recorder) batch() bool {
+	r.mu.Lock()
+	if len(r.told) == 0 && len(r.said) == 0 && r.lost.records == 0 {
+		r.busy = false
+		r.mu.Unlock()
+		return false
+	}
 	told, said, lost := r.told, r.said, r.lost
 	r.told, r.spare, r.said, r.lost, r.words = r.spare[:0], nil, nil, lostRecords{}, 0
 	r.mu.Unlock()
@@ -165,6 +189,7 @@ func (r *recorder) batch() {
 	r.mu.Lock()
 	r.spare = told[:0]
 	r.mu.Unlock()
+	return true
 }
 
 // writeDown turns one record into entries. A mistake of ours costs that record.

@@ -395,12 +395,14 @@ func (s *store) add(ctx context.Context, e *Entry) error {
 type nameSet struct {
 	list []byte
 	have map[uint32]bool
+	late [2]string // the latest two that were added: entries of one call follow each other
 }
 
 func (n *nameSet) add(name string) {
-	if name == "" {
+	if name == "" || name == n.late[0] || name == n.late[1] {
 		return
 	}
+	n.late[0], n.late[1] = n.late[1], name
 	if n.have == nil {
 		n.have = map[uint32]bool{}
 	}
@@ -469,7 +471,7 @@ func (s *store) flush(ctx context.Context) error {
 
 // empty forgets the names and keeps the room for others.
 func (n *nameSet) empty() {
-	n.list = n.list[:0]
+	n.list, n.late = n.list[:0], [2]string{}
 	clear(n.have)
 }
 
