@@ -199,7 +199,7 @@ func dialable(uri string) bool {
 // mendURI takes the angle brackets off a Request-URI and the blanks out of it (RFC 4475 §3.1.2.7 and §3.1.2.8 want a 400; an emergency call
 // wants an answer).
 func mendURI(uri string) string {
-	if rest, ok := strings.CutPrefix(uri, "<"); ok {
+	if rest := strings.TrimLeft(uri, "<"); rest != uri {
 		uri, _, _ = strings.Cut(rest, ">")
 	}
 	if strings.ContainsAny(uri, " \t\r") {
