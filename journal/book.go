@@ -36,7 +36,7 @@ const (
 	queueMost  = 50_000   // entries
 	queueBytes = 64 << 20 // of Data, in those entries
 	actsMost   = 1000     // operators' acts that may wait besides
-	writeEvery = 250 * time.Millisecond
+	writeEvery = 500 * time.Millisecond
 	writeMost  = 1000 // entries that are written at once without waiting any longer
 	retryFirst = 250 * time.Millisecond
 	retryMost  = 10 * time.Second
@@ -138,12 +138,17 @@ func (b *Book) Append(e Entry) {
 	b.data += len(e.Data)
 	n := len(b.queue)
 	b.mu.Unlock()
-	switch n {
-	case 1:
+	if n == 1 {
 		poke(b.some)
-	case writeMost:
+	}
+	if n == writeMost || urgent(e.Type) {
 		poke(b.now)
 	}
+}
+
+// urgent says that somebody may be looking at a page for that entry now; it comes there when it is written.
+func urgent(t Type) bool {
+	return t == ServiceStateChange || t == ElementStateChange || t == ModeSwitch || t == PolicyChange
 }
 
 // Commit puts an entry into the book and waits until it is on the disk, where a power cut leaves it. An error says that it is not there yet: after ctx ends it
