@@ -84,7 +84,7 @@ func Open(cfg Config) (*Desk, error) {
 	}
 	d.keeper = newKeeper(cfg.Path, d.tell)
 	kept, err := d.keeper.read()
-	d.threads, d.day, d.count = kept.Threads, kept.Day, kept.Count
+	d.threads, d.day, d.count = kept.Threads, kept.Day, max(0, kept.Count)
 	return d, err
 }
 

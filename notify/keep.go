@@ -21,6 +21,7 @@ type book struct {
 
 const (
 	mostBook  = 4 << 20 // bytes that are read
+	mostID    = 64      // bytes of a thread's name; ours have far fewer
 	keepWait  = 5 * time.Second
 	keepRetry = 10 * time.Second
 )
@@ -65,16 +66,48 @@ func (k *keeper) read() (book, error) {
 	if err == nil {
 		err = json.Unmarshal(text, &b)
 	}
+	if err == nil {
+		err = b.check()
+	}
 	if err != nil {
 		aside := k.path + ".corrupt-" + time.Now().Format("20060102T150405")
 		return book{}, fmt.Errorf("read %s: %w", k.path, errors.Join(err, os.Rename(k.path, aside)))
 	}
+	b.settle(time.Now())
+	return b, nil
+}
+
+// check says what is wrong with a book that is JSON and still none of ours.
+func (b *book) check() error {
+	for i, t := range b.Threads {
+		if t == nil || t.ID == "" || len(t.ID) > mostID {
+			return fmt.Errorf("threads[%d] has no name that somebody could say", i)
+		}
+	}
+	return nil
+}
+
+// settle makes the times of another run good for this one. The clock may have been set back meanwhile: a reminder waits for no time that has not come.
+func (b *book) settle(now time.Time) {
 	for _, t := range b.Threads {
+		for _, at := range []*time.Time{&t.Began, &t.Updated, &t.AckedAt, &t.OverAt} {
+			*at = past(*at, now)
+		}
 		if t.Heard == nil {
 			t.Heard = map[string]heard{}
 		}
+		for name, h := range t.Heard {
+			h.At = past(h.At, now)
+			t.Heard[name] = h
+		}
 	}
-	return b, nil
+}
+
+func past(at, now time.Time) time.Time {
+	if at.After(now) {
+		return now.Round(0)
+	}
+	return at
 }
 
 // keep has a book written; it never waits.
