@@ -3,8 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -41,6 +39,7 @@ func (n *Node) openBook(rooms context.Context) (closeBook func()) {
 	if n.opt.NoBook {
 		return func() {}
 	}
+	before := n.hasBook() == nil // looked at before the book makes its file
 	runs := []func(context.Context){n.tally.records.run, n.tally.records.copies.Run, n.desk.run, n.book.Run}
 	var stops []func()
 	for _, run := range runs {
@@ -50,7 +49,7 @@ func (n *Node) openBook(rooms context.Context) (closeBook func()) {
 		stops = append(stops, func() { cancel(); wg.Wait() })
 	}
 	var caughtUp sync.WaitGroup
-	caughtUp.Go(func() { n.catchUp(rooms) })         // ends when the book is read, or with the rooms
+	caughtUp.Go(func() { n.catchUp(rooms, before) }) // ends when the book is read, or with the rooms
 	caughtUp.Go(func() { n.followIncidents(rooms) }) // ends with the rooms
 	return func() {
 		caughtUp.Wait()
@@ -78,13 +77,13 @@ func (n *Node) acted(ctx context.Context, e journal.Entry) error {
 	return err
 }
 
-// catchUp has the call-back list read what the book has of the run before.
-func (n *Node) catchUp(ctx context.Context) {
+// catchUp has the call-back list read what the book has of the run before, if there was one.
+func (n *Node) catchUp(ctx context.Context, before bool) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpLimit)
 	defer cancel()
 	read := func(since time.Time, each func(journal.Entry)) error {
-		if _, err := os.Stat(n.file.Journal.Path); errors.Is(err, fs.ErrNotExist) {
-			return nil // the first start
+		if !before {
+			return nil // the first start; the file that is there now may be half made
 		}
 		q := journal.Query{Since: since, Until: n.since, Mask: journal.Full, Types: callBackTypes}
 		for e, err := range n.book.Read(ctx, q) {

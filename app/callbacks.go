@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,8 +62,8 @@ func (d *callBackDesk) restore(now time.Time) {
 		where, _ := setAside(d.path)
 		d.log.Error().Err(err).Str("aside", where).Msg("the call-back list of before the restart could not be read; it is made anew from the book")
 	default:
-		d.list = journal.RestoreCallBacks(s)
-		d.since = s.At.Add(-callBackBack)
+		d.list = journal.RestoreCallBacks(byNow(now, s))
+		d.since = past(s.At, now).Add(-callBackBack)
 	}
 }
 
@@ -82,7 +83,43 @@ func readCallBacks(path string) (journal.CallBackState, error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return s, fmt.Errorf("read %s: %w", path, err)
 	}
+	for i := range s.Lines {
+		if !hasNames(&s.Lines[i]) {
+			return s, fmt.Errorf("read %s: lines[%d] could not be cleared: it has no call, or one without a name", path, i)
+		}
+	}
+	for i := range s.Open {
+		if s.Open[i].Start.Call == "" {
+			return s, fmt.Errorf("read %s: open[%d] is a call without a name", path, i)
+		}
+	}
 	return s, nil
+}
+
+// hasNames says whether an operator can say which line they mean.
+func hasNames(l *journal.CallBack) bool {
+	return len(l.Missed) > 0 && l.ID == l.Missed[0].Call && !slices.ContainsFunc(l.Missed, func(m journal.MissedCall) bool { return m.Call == "" })
+}
+
+// byNow takes times out of a list that have not come yet: the clock has been set back. A line whose call ends in time to come could not be cleared.
+func byNow(now time.Time, s journal.CallBackState) journal.CallBackState {
+	for i := range s.Lines {
+		for k := range s.Lines[i].Missed {
+			m := &s.Lines[i].Missed[k]
+			m.Began, m.Ended = past(m.Began, now), past(m.Ended, now)
+		}
+		if d := s.Lines[i].Cleared; d != nil {
+			d.At = past(d.At, now)
+		}
+	}
+	return s
+}
+
+func past(at, now time.Time) time.Time {
+	if at.After(now) {
+		return now.Round(0)
+	}
+	return at
 }
 
 // fold takes an entry and gives what belongs into the book because of it.

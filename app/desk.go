@@ -66,8 +66,12 @@ func (n *Node) CallBackDone(ctx context.Context, done console.CallBackDone) (con
 	if !ok {
 		return console.CallBackResult{}, fmt.Errorf("%w: nobody on the call-back list is %q: nines callbacks says who is", console.ErrNotFound, done.Who)
 	}
+	at := time.Now()
+	if last := line.Missed[len(line.Missed)-1].Ended; last.After(at) {
+		at = last // the clock was set back since; an act is never before what it is about
+	}
 	e := journal.Entry{
-		At: time.Now(), Type: journal.OperatorAct, What: "callback", By: done.By, Why: done.Outcome, Call: line.ID, Caller: line.Number,
+		At: at, Type: journal.OperatorAct, What: "callback", By: done.By, Why: done.Outcome, Call: line.ID, Caller: line.Number,
 	}
 	n.desk.fold(e)
 	booked := n.acted(ctx, e)

@@ -179,6 +179,11 @@ func readMemory(path string) (health.State, error) {
 	if err != nil {
 		return health.State{}, fmt.Errorf("read %s: %w", path, err)
 	}
+	for i := range s.Holds {
+		if h := &s.Holds[i]; h.Until.Sub(h.From) > maxHold {
+			return health.State{}, fmt.Errorf("read %s: the hold of %q is longer than an operator may say", path, h.Endpoint)
+		}
+	}
 	return s, nil
 }
 

@@ -45,27 +45,58 @@ func newTreats(path string, s *sip.Server, log zerolog.Logger) *treats {
 
 // restore takes what the run before has left. A file that cannot be understood is moved aside.
 func (t *treats) restore() {
-	f, err := os.Open(t.path)
+	all, err := readTreats(t.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
-	}
-	var all []sip.Treat
-	if err == nil {
-		defer f.Close()
-		err = json.NewDecoder(io.LimitReader(f, maxMemory)).Decode(&all)
 	}
 	if err != nil {
 		where, _ := setAside(t.path)
 		t.log.Error().Err(err).Str("aside", where).Msg("which routes were treated as emergency could not be read: all are as the file says; order again what must be")
 		return
 	}
-	now := time.Now()
+	fromNow(time.Now(), all)
 	for i := range all {
 		x := &all[i]
-		x.Until, x.From = now.Add(x.Until.Sub(now.Round(0))), now.Add(x.From.Sub(now.Round(0))) // from here on by the monotonic clock (R45)
 		t.log.Info().Str("route", string(x.Route)).Str("by", x.By).Str("reason", x.Why).Time("until", x.Until).Msg("a route is treated as emergency since before the restart")
 	}
 	t.sip.RestoreTreats(all)
+}
+
+// fromNow puts orders on the monotonic clock (R45), and never for longer than the operator said: the clock on the wall may have been put back meanwhile.
+func fromNow(now time.Time, all []sip.Treat) {
+	for i := range all {
+		x := &all[i]
+		whole := x.Until.Sub(x.From)
+		x.Until = now.Add(min(x.Until.Sub(now.Round(0)), whole))
+		x.From = x.Until.Add(-whole)
+	}
+}
+
+// readTreats reads a file of orders.
+func readTreats(path string) ([]sip.Treat, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxMemory+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxMemory {
+		return nil, fmt.Errorf("read %s: it is longer than %d bytes", path, maxMemory)
+	}
+	var all []sip.Treat
+	if err := json.Unmarshal(b, &all); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	for i := range all {
+		x := &all[i]
+		if x.Route == "" || x.By == "" || x.Why == "" || !x.Until.After(x.From) || x.Until.Sub(x.From) > maxHold {
+			return nil, fmt.Errorf("read %s: order %d, of route %q, is none that an operator could have given", path, i+1, x.Route)
+		}
+	}
+	return all, nil
 }
 
 // run writes the file whenever what it should say has changed, until ctx ends.
