@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -25,7 +26,7 @@ func (s *Stack) take(local, src netip.AddrPort, data []byte) ([]byte, bool) {
 		return nil, false
 	}
 	l := linesOf(rest)
-	if _, ok := parseStart(l.next()); !ok {
+	if _, ok := parseStart(l.next()); !ok && !strings.HasPrefix(rest, "INVITE ") { // an INVITE that nobody can read may have been a call: it is told
 		s.count.garbage.Add(1)
 		return nil, false
 	}
