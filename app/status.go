@@ -33,7 +33,7 @@ func (n *Node) Status() console.Status {
 			Received: c.Wire.Received, Sent: c.Wire.Sent, Salvaged: c.Malformed, Retransmissions: c.Resent, Repeats: c.Repeats, Connections: int(c.Wire.StreamsOpen),
 			Dropped: map[string]uint64{
 				"garbage": c.Garbage + c.Wire.Garbage, "unknown_source": c.Unknown + c.Wire.NotAccepted, "too_large": c.Wire.TooLarge, "handshake": c.Wire.Handshakes,
-				"stray": c.Stray, "queue_full": c.Overflow, "too_many": c.Limited,
+				"stray": c.Stray, "queue_full": c.Overflow, "too_many": c.Limited + c.Wire.StreamsRefused,
 			},
 		},
 	}

@@ -56,7 +56,7 @@ var (
 	ProbeRTT       = gauge("nines_health_probe_rtt_seconds", "Round trip of the last probe that was answered.", endpointLabel)
 	SIPMessages    = counter("nines_sip_messages_total", "SIP messages.", Label{"direction", "in, out"})
 	SIPRepeats     = counter("nines_sip_retransmissions_total", "SIP messages that went or came again.", Label{"direction", "in, out"})
-	SIPDropped     = counter("nines_sip_dropped_total", "Datagrams and messages that were not answered, by reason.", Label{"reason", "garbage, unknown_source, too_many, too_large, handshake, stray, queue_full"})
+	SIPDropped     = counter("nines_sip_dropped_total", "Datagrams, messages and connections that were not taken, by reason.", Label{"reason", "garbage, unknown_source, too_many, too_large, handshake, stray, queue_full"})
 	SIPSalvaged    = counter("nines_sip_salvaged_total", "Broken SIP messages that were understood all the same.")
 	SIPTxns        = gauge("nines_sip_transactions", "Transactions that live now.")
 	SIPConnections = gauge("nines_sip_connections", "TCP and TLS connections that are open now.")

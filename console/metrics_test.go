@@ -132,7 +132,7 @@ nines_rescues 1
 nines_rescues_total{outcome="kept"} 1
 nines_rescues_total{outcome="lost_talking"} 1
 nines_rescues_total{outcome="rescued"} 3
-# HELP nines_sip_dropped_total Datagrams and messages that were not answered, by reason.
+# HELP nines_sip_dropped_total Datagrams, messages and connections that were not taken, by reason.
 # TYPE nines_sip_dropped_total counter
 nines_sip_dropped_total{reason="garbage"} 7
 nines_sip_dropped_total{reason="unknown_source"} 2
