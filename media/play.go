@@ -31,6 +31,7 @@ type Playback struct {
 	Gap     time.Duration // silence between two tapes of the sequence
 	Rounds  int           // how often the sequence is heard; 0 means until it is stopped
 	Pause   time.Duration // silence between two rounds
+	Tail    time.Duration // silence after the last round, before the playback ends: the far end has yet to play what it was sent
 	Fill    *voice.Tape   // heard in gaps and pauses, over and over; nil: nothing is sent then
 	Codec   voice.Codec   // agreed in SDP
 	Payload uint8         // its payload type in the far end's own session description
@@ -162,7 +163,7 @@ func (c *cursor) next(b *Playback) ([]byte, bool) {
 		c.quiet -= voice.Frame
 		return c.fill(b), true
 	}
-	if b.Rounds > 0 && c.round >= b.Rounds {
+	if c.over(b) {
 		return nil, false
 	}
 	t := b.Tapes[c.tape]
@@ -176,22 +177,28 @@ func (c *cursor) next(b *Playback) ([]byte, bool) {
 	}
 	c.tape, c.quiet = 0, b.Pause
 	if c.round++; c.round == b.Rounds {
-		c.quiet = 0 // nothing follows
+		c.quiet = b.Tail // nothing else follows
 	}
 	return payload, true
 }
 
+// over says whether every round was played.
+func (c *cursor) over(b *Playback) bool { return b.Rounds > 0 && c.round >= b.Rounds }
+
 // ready says whether what comes next can be played yet.
 func (c *cursor) ready(b *Playback) bool {
-	if c.quiet > 0 {
+	switch {
+	case c.over(b):
+		return true
+	case c.quiet > 0:
 		return b.Fill == nil || b.Fill.Ready(b.Codec)
 	}
-	return b.Rounds > 0 && c.round >= b.Rounds || b.Tapes[c.tape].Ready(b.Codec)
+	return b.Tapes[c.tape].Ready(b.Codec)
 }
 
 // fill is what is heard in a gap.
 func (c *cursor) fill(b *Playback) []byte {
-	if b.Fill == nil {
+	if b.Fill == nil || c.over(b) {
 		return nil
 	}
 	payload := b.Fill.Payload(b.Codec, c.filled%b.Fill.Frames())

@@ -292,10 +292,11 @@ func TestAPlaybackFollowsItsPlan(t *testing.T) {
 		if e := <-ended; e.Why != Finished || e.Rounds != 2 {
 			t.Errorf("it ended as %+v", e)
 		}
-		b.Fill, b.Codec, b.Payload = voice.Comfort(), voice.PCMU, 0
+		b.Fill, b.Codec, b.Payload, b.Tail = voice.Comfort(), voice.PCMU, 0, 300*time.Millisecond
 		_, ended = play(t, side, b)
-		if e := <-ended; e.Why != Finished || e.Heard != 2*(welsh.Length+english.Length)+5*time.Second {
-			t.Errorf("it ended as %+v, want it to have been heard without a hole", e)
+		heard := 2*(welsh.Length+english.Length) + 5*time.Second
+		if e := <-ended; e.Why != Finished || e.Heard != heard+b.Tail || e.Packets != int(heard/voice.Frame) {
+			t.Errorf("it ended as %+v, want it to have been heard without a hole, and nothing in its tail", e)
 		}
 		synctest.Wait()
 		first := (*got)[0]

@@ -308,7 +308,7 @@ func (s *session) start(now time.Time, a call.Play, tapes []*voice.Tape, sound s
 	turn, l := w.turn, s.loop
 	codec := voice.CodecOf(sound.Codec)
 	playing, err := s.caller.media.Play(media.Playback{
-		Tapes: tapes, Gap: tapeGap, Rounds: a.Times, Pause: roundPause, Codec: codec, Payload: sound.Payload,
+		Tapes: tapes, Gap: tapeGap, Rounds: a.Times, Pause: roundPause, Tail: tail, Codec: codec, Payload: sound.Payload,
 		Ended: func(e media.Ending) {
 			if e.Why == media.Finished {
 				l.post(func(now time.Time) { s.heardOut(now, turn) })
@@ -348,10 +348,12 @@ func hashes(tapes []*voice.Tape) string {
 	return strings.Join(list, " ")
 }
 
-// Pauses between the languages of a text, and before it is heard again.
+// Pauses between the languages of a text, before it is heard again, and before we hang up: a telephone plays what it has received a little later, and what
+// it has not played when our BYE comes its caller does not hear.
 const (
 	tapeGap    = 700 * time.Millisecond
 	roundPause = 2 * time.Second
+	tail       = 300 * time.Millisecond
 )
 
 // heardOut is the end of an announcement that was heard as often as it was to be.
