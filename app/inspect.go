@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -26,6 +27,7 @@ const (
 	someWhile    = 10 * time.Minute    // after which something that does not come again is over
 	deafFor      = 10 * time.Minute    // before a receiver counts as dead
 	fewShare     = 0.02                // of a disk
+	treatWarn    = 10 * time.Minute    // before an order to treat a route as emergency ends
 )
 
 // watchOutages looks once a second at what is believed, and makes notices of it, until ctx ends.
@@ -58,6 +60,7 @@ func (n *Node) inspect(ctx context.Context) {
 		n.mu.Unlock()
 		now := time.Now()
 		i.is("config", !accepted, notify.ConfigRefused, fmt.Sprintf("%s is refused with %d errors; the configuration of before runs on", filepath.Base(n.opt.ConfigPath), problems))
+		i.treats(now, f.Routes, n.sip.Treats())
 		i.counters(n.sip.Counters())
 		i.receivers(now, n.outside.Receivers())
 		i.book(n.book.Health())
@@ -105,6 +108,24 @@ func (i *inspector) counters(c sip.Counters) {
 		i.outages.passing("fault", notify.Fault, "messages or timers met a fault of ours; the log has the details.")
 	}
 	i.was = c
+}
+
+// treats tells when an operator's order will soon be over: ten minutes before, of a short one in its last quarter.
+func (i *inspector) treats(now time.Time, routes []configs.Route, all []sip.Treat) {
+	for _, r := range routes {
+		key, at := "treat "+r.Name, slices.IndexFunc(all, func(t sip.Treat) bool { return string(t.Route) == r.Name })
+		if at < 0 {
+			i.desk.Over(notify.Notice{Key: key, Text: "the route is routine again."})
+			continue
+		}
+		t := all[at]
+		if t.Until.Sub(now) > min(treatWarn, t.Until.Sub(t.From)/4) {
+			i.desk.Over(notify.Notice{Key: key, Text: "it was ordered again."})
+			continue
+		}
+		i.desk.Tell(notify.Notice{Key: key, Code: notify.TreatEnds, Text: fmt.Sprintf(
+			"%s is treated as emergency until %s, as %s ordered (%s); then it is routine again.", r.Name, t.Until.Format(time.TimeOnly), t.By, t.Why)})
+	}
 }
 
 // receivers tells the others of one that takes nothing.
