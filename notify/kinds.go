@@ -51,7 +51,7 @@ var kinds = []Kind{
 	{SelfSuspected, Critical, "everything is silent at once: we suspect ourselves", "look at this machine's network, its switch and its firewall; nothing is moved on such evidence"},
 	{HoldEnds, Warning, "a hold ends soon", "hold it again if the work is not done, or release it"},
 	{HoldEnded, Info, "a hold has ended by itself", "nothing if the work is done; the room earns its calls back"},
-	{TreatEnds, Warning, "a route will soon be routine again", "order it again if it is still needed: nines treat; else its callers get the announcement when the line is full or out"},
+	{TreatEnds, Warning, "a route will soon be routine again", "order it again if it is still needed: nines treat; else its callers may get the announcement again"},
 	{NumberFails, Warning, "a room fails for one number", "look at that number's routing in the room's PBX"},
 	{AudioMissing, Warning, "a call had no audio from its room", "call the room and listen; look at the media path and at SDP addresses"},
 	{NotReached, Warning, "callers clear soon after a queue's answer", "ask the room whether its queue is served"},
