@@ -387,11 +387,22 @@ func (r *reader) link(to *string, form string, schemes ...string) func(value) {
 		}
 		u, err := url.Parse(s)
 		if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
-			r.wrong(v.path, fmt.Sprintf("%q is no address to send to", s), "use "+form)
+			r.wrong(v.path, outline(u)+" is no address to send to", "use "+form)
 			return
 		}
 		*to = s
 	}
+}
+
+// outline is as much of an address as may be said: what is wrong with it is read by more people than the file, and it may hold a password or a secret path.
+func outline(u *url.URL) string {
+	switch {
+	case u == nil || u.Scheme == "" || u.Host == "":
+		return "this"
+	case u.User == nil && u.Path == "" && u.RawQuery == "" && u.Fragment == "":
+		return strconv.Quote(u.String())
+	}
+	return strconv.Quote(u.Scheme + "://" + u.Host + "/…")
 }
 
 // nameForm keeps names usable in logs, on the command line and as metric labels.

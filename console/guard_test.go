@@ -134,7 +134,7 @@ func TestATokensFileIsReadAgainWhenItChanges(t *testing.T) {
 	if b, ok := people.owner("bob-secret"); !ok || b.role != operator {
 		t.Errorf("bob is %+v, %t; want the operator that the file says", b, ok)
 	}
-	if len(said) != 1 || !strings.Contains(said[0], `line 4: role "king"`) {
+	if len(said) != 1 || !strings.Contains(said[0], "line 4: the second word") {
 		t.Errorf("said %q; want the line that is wrong, once", said)
 	}
 	if err := os.Remove(path); err != nil {
@@ -152,8 +152,8 @@ func TestALineOfTheTokensFileThatIsWrongIsSaid(t *testing.T) {
 		"alice operator":                         "line 1: want a name, a role",
 		"alice operator " + good[2:]:             "line 1: the third word must be",
 		"alice operator secret":                  "line 1: the third word must be",
-		"alice boss " + good:                     `line 1: role "boss": say viewer, operator or admin`,
-		"a:b admin " + good:                      `line 1: name "a:b"`,
+		"alice boss " + good:                     `line 1: the second word must be viewer, operator or admin`,
+		"a:b admin " + good:                      "line 1: the first word must be a name",
 		"a admin " + good + "\na viewer " + good: "line 2: a stands there twice",
 	} {
 		if _, problems := parseTokens(line); len(problems) != 1 || !strings.HasPrefix(problems[0], want) {

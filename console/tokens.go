@@ -104,11 +104,12 @@ func parseToken(fields []string) (t token, err error) {
 	if len(fields) != 3 {
 		return t, errors.New("want a name, a role and the token's SHA-256")
 	}
+	// What stands in the wrong place may be the token itself, and this goes into the log: it is not repeated.
 	if t.name, err = ownerName(fields[0]); err != nil {
-		return t, err
+		return t, errors.New("the first word must be a name, up to 64 letters without # or colon")
 	}
 	if t.role = roleNames[fields[1]]; t.role == nobody {
-		return t, fmt.Errorf("role %q: say %s", fields[1], Roles)
+		return t, errors.New("the second word must be " + Roles)
 	}
 	hash, err := hex.DecodeString(fields[2])
 	if err != nil || len(hash) != sha256.Size {
