@@ -116,12 +116,13 @@ type node struct {
 	console *console.Client
 	exited  chan error
 	gone    bool
+	flags   []string // of the program, besides its configuration
 }
 
-// start runs nines with a configuration and waits until it takes calls. The test's end stops it, and looks for faults in its log.
-func start(t *testing.T, p place, yaml string) *node {
+// start runs nines with a configuration, and with flags if any, and waits until it takes calls. The test's end stops it, and looks for faults in its log.
+func start(t *testing.T, p place, yaml string, flags ...string) *node {
 	t.Helper()
-	n := &node{t: t, place: p, dir: shortDir(t)}
+	n := &node{t: t, place: p, dir: shortDir(t), flags: flags}
 	n.config = filepath.Join(n.dir, "nines.yaml")
 	n.write(yaml)
 	n.launch()
@@ -153,7 +154,7 @@ func (n *node) launch() {
 	t := n.t
 	t.Helper()
 	n.log = newLogBook("taking calls")
-	n.cmd = exec.Command(program, "run", "--config", n.config)
+	n.cmd = exec.Command(program, append([]string{"run", "--config", n.config}, n.flags...)...)
 	n.cmd.Stderr = n.log
 	if err := n.cmd.Start(); err != nil {
 		t.Fatal(err)

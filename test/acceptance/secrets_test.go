@@ -15,19 +15,22 @@ import (
 	"nines/internal/town"
 )
 
-// TestNoSecretIsShown looks for everything that is secret in all that nines says: API, pages, metrics, log, book, command line.
-func TestNoSecretIsShown(t *testing.T) {
-	t.Parallel()
+// vault is a node that knows secrets, each of which must never be seen.
+type vault struct {
+	n       *node
+	p       place
+	dir     string // of the files with secrets
+	yaml    string
+	token   string // alice's, an admin
+	secrets map[string]string
+	call    string // our name of a call that was answered
+}
+
+func newVault(t *testing.T, flags ...string) *vault {
+	t.Helper()
 	p := newPlace()
-	dir := sealed(t, p)
-	write := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	out, code := cli(t, dir, "token", "alice", "--role", "admin", "--json")
+	v := &vault{p: p, dir: sealed(t, p)}
+	out, code := cli(t, v.dir, "token", "alice", "--role", "admin", "--json")
 	var made struct {
 		Secret string `json:"token"`
 		Line   string
@@ -35,11 +38,12 @@ func TestNoSecretIsShown(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &made); code != 0 || err != nil || made.Secret == "" || made.Line == "" {
 		t.Fatalf("nines token: %d, %v\n%s", code, err, out)
 	}
+	v.token = made.Secret
 	fields := strings.Fields(made.Line)
 	hash := fields[len(fields)-1]
-	tokens := write("tokens", made.Line+"\n")
-	hook, mail := write("hook", "hook-secret-7d1f\n"), write("mail", "ops\nmail-password-93aa\n")
-	n := start(t, p, strings.Replace(strings.Replace(head, "udp://{1}:5060,", "udp://{1}:5060, tls://{1}:5061,", 1), `"{1}:8080"`, `"{1}:8080", tokens_file: `+tokens, 1)+fmt.Sprintf(`
+	tokens := v.write(t, "tokens", made.Line+"\n")
+	hook, mail := v.write(t, "hook", "hook-secret-7d1f\n"), v.write(t, "mail", "ops\nmail-password-93aa\n")
+	v.yaml = strings.Replace(strings.Replace(head, "udp://{1}:5060,", "udp://{1}:5060, tls://{1}:5061,", 1), `"{1}:8080"`, `"{1}:8080", tokens_file: `+tokens, 1) + fmt.Sprintf(`
 tls: { certificate: %[1]s/tls.pem, key: %[1]s/tls.key, client_ca: %[1]s/ca.pem }
 trunks: { carrier: { from: ["{200}/32"] } }
 endpoints: { control-room: { uri: "sip:{10}:5060", calls: 50 }, standby: { uri: "sip:{11}:5060" } }
@@ -48,9 +52,10 @@ notify:
   - { webhook: "http://127.0.0.1:9/path-secret-51c0", secret_file: %[2]s, headers: { Authorization: "Bearer header-secret-88e2" } }
   - { mail: ops@force.example, smtp: "smtp://127.0.0.1:9", auth_file: %[3]s }
   - { heartbeat: "http://127.0.0.1:9/beat-secret-6b44", every: 60s }
-`, dir, hook, mail))
+`, v.dir, hook, mail)
+	v.n = start(t, p, v.yaml, flags...)
 	phone(t, town.PhoneConfig{Name: "control-room", Addr: p.sip(10), Script: town.Always(town.Picked())})
-	n.verdict("up", "control-room")
+	v.n.verdict("up", "control-room")
 	carrier := phone(t, town.PhoneConfig{Name: "carrier", Addr: p.sip(200)})
 	c, err := carrier.Place(town.Dial{URI: "sip:999@" + p.sip(1).String(), TalkFor: 100 * time.Millisecond})
 	if err != nil {
@@ -59,9 +64,15 @@ notify:
 	if err := c.Ends(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n.cli("notices", "--trial")
+	v.n.cli("notices", "--trial")
+	v.call = "none"
+	if list := v.n.log.with(`"message":"call answered"`); len(list) > 0 {
+		var line struct{ Call string }
+		_ = json.Unmarshal([]byte(list[0]), &line)
+		v.call = line.Call
+	}
 
-	secrets := map[string]string{
+	v.secrets = map[string]string{
 		"the token": made.Secret, "the token's hash": hash, "the webhook's secret": "hook-secret-7d1f", "the webhook's header": "header-secret-88e2", "the webhook's path": "path-secret-51c0",
 		"the heartbeat's path": "beat-secret-6b44", "the mail password": "mail-password-93aa",
 	}
@@ -72,17 +83,70 @@ notify:
 		}
 		for _, line := range bytes.Fields(text) {
 			if len(line) > 20 && !bytes.HasPrefix(line, []byte("-")) {
-				secrets[what] = string(line)
+				v.secrets[what] = string(line)
 				return
 			}
 		}
-		if secrets[what] = fmt.Sprintf("%x", text); len(text) == 0 {
+		if v.secrets[what] = fmt.Sprintf("%x", text); len(text) == 0 {
 			t.Fatalf("%s is empty", path)
 		}
 	}
-	lines("the TLS key", filepath.Join(dir, "tls.key"))
-	lines("the book's key", filepath.Join(n.dir, "state", "journal.key"))
+	lines("the TLS key", filepath.Join(v.dir, "tls.key"))
+	lines("the book's key", filepath.Join(v.n.dir, "state", "journal.key"))
+	return v
+}
 
+// write puts a text into one of the files with secrets.
+func (v *vault) write(t *testing.T, name, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(v.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// places is everything that can be read in the console.
+func (v *vault) places(t *testing.T) []string {
+	t.Helper()
+	var doc struct {
+		Paths map[string]map[string]any `json:"paths"`
+	}
+	_, text := get(t, v.p, "/api/v1/openapi.json")
+	if err := json.Unmarshal([]byte(text), &doc); err != nil || len(doc.Paths) < 10 {
+		t.Fatalf("the API describes %d paths, %v", len(doc.Paths), err)
+	}
+	all := []string{"/", "/help", "/login", "/calls", "/calls/" + v.call, "/callbacks", "/incidents", "/endpoints/control-room", "/routes/999", "/routes/101", "/metrics", "/healthz", "/readyz", "/nowhere"}
+	for path, methods := range doc.Paths {
+		if methods["get"] == nil {
+			continue
+		}
+		all = append(all, strings.NewReplacer("{id}", v.call, "{name}", "control-room", "{endpoint}", "control-room", "{route}", "101", "{number}", "999").Replace(path))
+	}
+	return all
+}
+
+// judge looks for secrets in what was said, by where.
+func (v *vault) judge(t *testing.T, said map[string]string) {
+	t.Helper()
+	for where, text := range said {
+		if text == "" {
+			t.Errorf("%s says nothing", where)
+		}
+		for what, secret := range v.secrets {
+			if at := strings.Index(strings.ToLower(text), strings.ToLower(secret)); at >= 0 {
+				t.Errorf("%s shows %s: %.200q", where, what, text[max(0, at-100):])
+			}
+		}
+	}
+	t.Logf("%d secrets are looked for in %d answers", len(v.secrets), len(said))
+}
+
+// TestNoSecretIsShown looks for everything that is secret in all that nines says: API, pages, metrics, log, book, command line.
+func TestNoSecretIsShown(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	n, p := v.n, v.p
 	said := map[string]string{"the log": strings.Join(n.log.lines(), "\n")}
 	for _, args := range [][]string{
 		{"check", n.config},
@@ -103,51 +167,21 @@ notify:
 	} {
 		said["nines "+strings.Join(args, " ")], _ = n.cli(args...)
 	}
-	var doc struct {
-		Paths map[string]map[string]any `json:"paths"`
-	}
-	_, text := get(t, p, "/api/v1/openapi.json")
-	if err := json.Unmarshal([]byte(text), &doc); err != nil || len(doc.Paths) < 10 {
-		t.Fatalf("the API describes %d paths, %v", len(doc.Paths), err)
-	}
-	id := "none"
-	if list := n.log.with(`"message":"call answered"`); len(list) > 0 {
-		var line struct{ Call string }
-		_ = json.Unmarshal([]byte(list[0]), &line)
-		id = line.Call
-	}
-	pages := []string{"/", "/help", "/login", "/calls", "/calls/" + id, "/callbacks", "/incidents", "/endpoints/control-room", "/routes/999", "/routes/101", "/metrics", "/healthz", "/readyz", "/nowhere"}
-	for path, methods := range doc.Paths {
-		if methods["get"] == nil {
-			continue
-		}
-		pages = append(pages, strings.NewReplacer("{id}", id, "{name}", "control-room", "{endpoint}", "control-room", "{route}", "101", "{number}", "999").Replace(path))
-	}
-	for _, path := range pages {
+	for _, path := range v.places(t) {
 		said["GET "+path] = begins(t, p, path)
 	}
-	for where, text := range said {
-		if text == "" {
-			t.Errorf("%s says nothing", where)
-		}
-		for what, secret := range secrets {
-			if strings.Contains(strings.ToLower(text), strings.ToLower(secret)) {
-				t.Errorf("%s shows %s", where, what)
-			}
-		}
-	}
-	t.Logf("%d secrets are in none of %d answers", len(secrets), len(said))
+	v.judge(t, said)
 }
 
 // begins is what the console says to a request, or of one that goes on, like the live events, its first second.
-func begins(t *testing.T, p place, path string) string {
+func begins(t *testing.T, p place, path string, headers ...string) string {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", p.at(1, 8080).String(), 2*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, p.at(1, 8080)); err != nil {
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\n", path, p.at(1, 8080), strings.Join(headers, "")); err != nil {
 		t.Fatal(err)
 	}
 	_ = c.SetReadDeadline(time.Now().Add(time.Second)) // the live events go on for ever
