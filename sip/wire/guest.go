@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"time"
 )
@@ -20,11 +21,12 @@ func (s *Stack) admit(p place) bool {
 	s.mu.Lock()
 	mostOfSource, full := s.cfg.MaxStreamsPerSource, s.accepted >= s.cfg.MaxStreams
 	var leaves *stream
+	var hangs *greeting
 	if p.guest {
 		mostOfSource, full = s.cfg.MaxGuestsPerSource, false
 		if s.guests >= s.cfg.MaxGuests {
-			leaves = s.idlest()
-			full = leaves == nil
+			leaves, hangs = s.idlest()
+			full = leaves == nil && hangs == nil
 		}
 	}
 	if s.closed || full || s.sources[p.source] >= mostOfSource {
@@ -37,6 +39,10 @@ func (s *Stack) admit(p place) bool {
 		s.left(leaves.place)
 		leaves.place = place{}
 		s.guests++
+	case hangs != nil:
+		s.left(hangs.place)
+		hangs.place = place{}
+		s.guests++
 	case p.guest:
 		s.guests++
 	default:
@@ -47,12 +53,41 @@ func (s *Stack) admit(p place) bool {
 		s.count.streamsRefused.Add(1)
 		leaves.fail(ErrCrowded)
 	}
+	if hangs != nil {
+		s.count.streamsRefused.Add(1)
+		reset(hangs.conn)
+	}
 	return true
 }
 
-// idlest is the guest who has said nothing for longest, but for those that are kept. The caller holds s.mu.
-func (s *Stack) idlest() *stream {
-	var found *stream
+// greeting is a TLS handshake of who connects: it has a place and is no stream yet. That of a guest may have to make way.
+type greeting struct {
+	conn  net.Conn
+	place place // zero: another guest has it
+	born  int64 // Unix nanoseconds
+}
+
+// greet notes a handshake that begins; ended takes it back.
+func (s *Stack) greet(conn net.Conn, p place) *greeting {
+	g := &greeting{conn: conn, place: p, born: time.Now().UnixNano()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.guest {
+		s.greetings[g] = struct{}{}
+	}
+	return g
+}
+
+// ended gives the place that a handshake has kept; false: it had to make way.
+func (s *Stack) ended(g *greeting) (place, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.greetings, g)
+	return g.place, g.place.source.IsValid()
+}
+
+// idlest is the guest who has said nothing for longest, but for those that are kept: it is a stream or still shakes hands. The caller holds s.mu.
+func (s *Stack) idlest() (found *stream, hangs *greeting) {
 	for _, st := range s.streams {
 		if !st.place.guest || st.kept {
 			continue
@@ -61,7 +96,18 @@ func (s *Stack) idlest() *stream {
 			found = st
 		}
 	}
-	return found
+	for g := range s.greetings {
+		if g.place.guest && (hangs == nil || g.born < hangs.born) {
+			hangs = g
+		}
+	}
+	switch {
+	case found == nil || hangs == nil:
+		return found, hangs
+	case hangs.born < found.spoken():
+		return nil, hangs
+	}
+	return found, nil
 }
 
 // spoken is when a guest last said something that was let in, or else when it came; Unix nanoseconds.

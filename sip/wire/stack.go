@@ -108,16 +108,17 @@ type Stack struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine of the stack
 
-	mu       sync.RWMutex // guards what follows
-	running  bool
-	closed   bool
-	lastConn uint64
-	streams  map[uint64]*stream
-	peers    map[peer][]*stream
-	dials    map[dialKey]*dial
-	sources  map[netip.Addr]int // accepted connections by source
-	accepted int                // without guests
-	guests   int
+	mu        sync.RWMutex // guards what follows
+	running   bool
+	closed    bool
+	lastConn  uint64
+	streams   map[uint64]*stream
+	peers     map[peer][]*stream
+	dials     map[dialKey]*dial
+	sources   map[netip.Addr]int // accepted connections by source
+	accepted  int                // without guests
+	guests    int
+	greetings map[*greeting]struct{} // of guests
 }
 
 // listener is a bound TCP socket, and what is spoken on it.
@@ -138,15 +139,16 @@ type socket interface {
 func Open(cfg Config, sink Sink) (*Stack, error) {
 	cfg.setDefaults()
 	s := &Stack{
-		cfg:     cfg,
-		sink:    sink,
-		net:     cfg.Network,
-		udp:     make(map[netip.AddrPort]socket),
-		failed:  make(chan ICMP, 1024),
-		streams: make(map[uint64]*stream),
-		peers:   make(map[peer][]*stream),
-		dials:   make(map[dialKey]*dial),
-		sources: make(map[netip.Addr]int),
+		cfg:       cfg,
+		sink:      sink,
+		net:       cfg.Network,
+		udp:       make(map[netip.AddrPort]socket),
+		failed:    make(chan ICMP, 1024),
+		streams:   make(map[uint64]*stream),
+		peers:     make(map[peer][]*stream),
+		dials:     make(map[dialKey]*dial),
+		sources:   make(map[netip.Addr]int),
+		greetings: make(map[*greeting]struct{}),
 	}
 	if s.net == nil {
 		s.net, s.kernel = kernel{}, true

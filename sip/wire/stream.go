@@ -69,7 +69,8 @@ func (s *Stack) accept(ln net.Listener, proto Proto) {
 			continue
 		}
 		if proto == TLS {
-			s.wg.Go(func() { s.secure(conn, p) }) // ended by the handshake's limit, then by the connection's end
+			g := s.greet(conn, p)
+			s.wg.Go(func() { s.secure(g) }) // ended by the handshake's limit, then by the connection's end
 			continue
 		}
 		if st := s.adopt(conn, conn, proto, "", p); st != nil {

@@ -26,9 +26,14 @@ type ServerTLS struct {
 }
 
 // secure makes an accepted connection a TLS stream, or closes it.
-func (s *Stack) secure(conn net.Conn, p place) {
+func (s *Stack) secure(g *greeting) {
+	conn := g.conn
 	remote := addrPort(conn.RemoteAddr())
 	secured, name, err := s.shake(conn, remote)
+	p, stays := s.ended(g)
+	if !stays {
+		return // it is closed: another stranger has its place
+	}
 	if err != nil {
 		s.count.handshakes.Add(1)
 		s.leave(p)

@@ -191,3 +191,42 @@ func BenchmarkTLSConnect(b *testing.B) {
 		<-r.ends
 	}
 }
+
+// TestAHandshakeThatHangsMakesWayForAnotherGuest: strangers who connect and say nothing keep no other stranger out, whose call may be an emergency.
+func TestAHandshakeThatHangsMakesWayForAnotherGuest(t *testing.T) {
+	ca := certs.New("ca")
+	cfg := Config{MaxGuests: 2, MaxGuestsPerSource: 64, Guest: func(netip.AddrPort) bool { return true }}
+	failed := make(chan error, 100)
+	cfg.TLS.Failed = func(_ netip.AddrPort, err error) { failed <- err }
+	b := secured(t, ca, cfg)
+	var hung []net.Conn
+	for range 10 {
+		c, err := net.Dial("tcp", b.at(TLS).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		hung = append(hung, c)
+	}
+	for range 3 { // each goes its way
+		c, err := tls.Dial("tcp", b.at(TLS).String(), &tls.Config{ServerName: "rooms.example", RootCAs: ca.Pool()})
+		if err != nil {
+			t.Fatalf("beside handshakes that hang a stranger has no place: %v", err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, options(1)); err != nil {
+			t.Fatal(err)
+		}
+		await(t, b.packets, "what a stranger says")
+	}
+	for i, c := range hung {
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		var timeout net.Error
+		if _, err := c.Read(make([]byte, 1)); errors.As(err, &timeout) && timeout.Timeout() {
+			t.Errorf("handshake %d hangs and keeps its place", i)
+		}
+	}
+	if got := b.Counters(); got.StreamsOpen != 2 || got.Handshakes != 0 || len(failed) != 0 {
+		t.Errorf("%d connections are open, %d handshakes failed, and of %d it was told; want 2, none, none: they made way", got.StreamsOpen, got.Handshakes, len(failed))
+	}
+}
