@@ -1134,6 +1134,23 @@ func TestEveryProblemSaysWhereWhatAndWhatToDo(t *testing.T) {
 			},
 		},
 		{
+			name: "addresses with secrets in them, and mistakes",
+			spoil: []string{"routes:", `notify:
+  - { webhook: "ftp://ops:secret@a.example/secret" }
+  - { webhook: "https://ops:secret@a.example:port/secret" }
+  - { webhook: "https://a.example:70000/secret" }
+  - { webhook: "https://a.example/", headers: { Authorization: "secret\nX: y" } }
+  - { mail: ops@a.example, smtp: "smtp://ops:secret@b.example:0" }
+routes:`},
+			want: []string{
+				`nines.yaml:10: notify[0].webhook: "ftp://a.example/…" is no address to send to; use https://host/path`,
+				`nines.yaml:11: notify[1].webhook: this is no address to send to; use https://host/path`,
+				`nines.yaml:12: notify[2].webhook: "https://a.example:70000/…" is no address to send to; use https://host/path`,
+				`nines.yaml:13: notify[3].headers.Authorization: a header has no line breaks and no tabs; write its value on one line`,
+				`nines.yaml:14: notify[4].smtp: "smtp://b.example:0/…" is no address to send to; use smtp://host:25 or smtps://host:465`,
+			},
+		},
+		{
 			name:  "a mail address that is none",
 			spoil: []string{"routes:", "notify: [{ mail: ops, smtp: \"smtp://b.example\" }]\nroutes:"},
 			want: []string{

@@ -386,12 +386,18 @@ func (r *reader) link(to *string, form string, schemes ...string) func(value) {
 			return
 		}
 		u, err := url.Parse(s)
-		if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
+		if err != nil || u.Host == "" || !goodPort(u.Port()) || !slices.Contains(schemes, u.Scheme) {
 			r.wrong(v.path, outline(u)+" is no address to send to", "use "+form)
 			return
 		}
 		*to = s
 	}
+}
+
+// goodPort says whether a port of an address, if it has one, is a port.
+func goodPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil && n > 0
 }
 
 // outline is as much of an address as may be said: what is wrong with it is read by more people than the file, and it may hold a password or a secret path.

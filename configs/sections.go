@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // most is the upper bound of counts that have no better one.
@@ -506,6 +507,8 @@ func (r *reader) headers(to *[]Header) func(value) {
 			case !ok:
 			case !headerForm.MatchString(e.key):
 				r.wrong(e.path, fmt.Sprintf("%q is no header", e.key), "use one such as Authorization")
+			case strings.ContainsFunc(text, unicode.IsControl):
+				r.wrong(e.path, "a header has no line breaks and no tabs", "write its value on one line")
 			default:
 				*to = append(*to, Header{e.key, text})
 			}
