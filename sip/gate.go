@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -262,7 +263,23 @@ func (l *loop) unreadable(now time.Time, p *wire.Packet, err error) {
 	if t := l.s.routing.Load().trunk(p.Flow.Remote.Addr()); t != nil {
 		r.Trunk = t.Name
 	}
+	if m := behind(r.Data); m != nil {
+		r.CallID, r.Caller = m.CallID, callerNumber(m)
+	}
+	if r.Caller != "" { // a person may ask to be forgotten: the number must stand in the book as a number, not among bytes that are no text
+		r.Data = bytes.ToValidUTF8(r.Data, []byte("\uFFFD"))
+	}
 	l.s.cfg.Observer.Recorded(r)
+}
+
+// behind reads what stands behind a start line that may be anything; nil: that cannot be read either.
+func behind(data []byte) *wire.Message {
+	_, rest, _ := bytes.Cut(data, []byte("\n"))
+	m, err := wire.Parse(slices.Concat([]byte("INVITE sip:unreadable.invalid SIP/2.0\r\n"), rest))
+	if err != nil {
+		return nil
+	}
+	return m
 }
 
 // mostOdd is how much of a message that could not be read is kept.

@@ -52,6 +52,10 @@ func TestABrokenInviteIsAnsweredAndRemembered(t *testing.T) {
 	nothing := base64.StdEncoding.EncodeToString(text) // it is no UTF-8
 	s.says(t, p.sip(1), text)
 
+	eventually(t, 5*time.Second, "the book is made", func() bool {
+		_, code := n.cli("journal", "tail", "-n", "1")
+		return code == 0
+	})
 	type mark struct{ What, Call, Data string }
 	read := func(args ...string) (marks map[string]mark, refused []string) {
 		marks = map[string]mark{}
@@ -124,6 +128,34 @@ func TestABrokenInviteIsAnsweredAndRemembered(t *testing.T) {
 		}
 	}
 	n.empty(5 * time.Second)
+}
+
+// TestACallerOfAnUnreadableInviteCanBeForgotten: the text of an INVITE that nothing could be made of is kept, and a person's number may stand in it.
+func TestACallerOfAnUnreadableInviteCanBeForgotten(t *testing.T) {
+	t.Parallel()
+	p := newPlace()
+	n := start(t, p, threeTrunks)
+	s := listen(t, p.at(200, 0))
+	s.says(t, p.sip(1), []byte("INVITE  \r\nFrom: <sip:+447700900123@x>\r\nCall-ID: one\r\n\r\n"))
+	s.says(t, p.sip(1), []byte("INVITE \xff\r\nf: <sip:+447700900123@x>\r\nCall-ID: two\r\nX: \xfe\r\n\r\n"))
+	s.says(t, p.sip(1), []byte("INVITE sip:999@x SIP/2.0\r\nFrom: <sip:+447700900123@x>\r\nCall-ID: three\r\n"+strings.Repeat("X: y\r\n", 5000)+"\r\n"))
+	read := func() string {
+		out, _ := n.cli("journal", "export", "--type", "MalformedMessageLogEvent")
+		return out
+	}
+	eventually(t, 5*time.Second, "the book has all three", func() bool { return strings.Count(read(), `"what":"refused"`) == 3 })
+	if out := read(); strings.Count(out, `"text":"INVITE`) != 3 || strings.Count(out, "+447700900123@x") != 3 {
+		t.Errorf("the book does not show what came:\n%s", out)
+	}
+	if out, code := n.cli("journal", "erase", "+447700900123", "--by", "alice", "--why", "request 17"); code != 0 || !strings.Contains(out, "erased in 3 entries") {
+		t.Errorf("erasing ended with %d and %q, want it in 3 entries", code, out)
+	}
+	if out := read(); strings.Contains(out, "7700900123") || strings.Count(out, `"what":"refused"`) != 3 {
+		t.Errorf("the number is still in the book, or more than that is gone:\n%s", out)
+	}
+	if out, code := n.cli("journal", "verify"); code != 0 {
+		t.Errorf("the book does not hold together after it: %d\n%s", code, out)
+	}
 }
 
 // field reads a text of a line of the log.
