@@ -75,7 +75,7 @@ fuzz: ## every fuzz target of every package, FUZZTIME each
 	for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u); do \
 	  for target in $$(go test -list '^Fuzz' "$$dir" | grep '^Fuzz'); do \
 	    echo "== $$dir $$target, $(FUZZTIME)"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 200x "$$dir"; \
 	  done; \
 	done
 
