@@ -171,7 +171,11 @@ func (s *Server) expired(c *x509.Certificate) {
 
 // handshakeFailed says why somebody could not connect by TLS.
 func (s *Server) handshakeFailed(remote netip.AddrPort, err error) {
-	if s.said.again(remote.Addr().String()) {
+	who := remote.Addr().String()
+	if s.isGuest(remote) {
+		who = "a stranger" // of a million of them one is named; the counter knows the others
+	}
+	if s.said.again(who) {
 		s.log.Warn().Stringer("from", remote).AnErr("error", err).Msg("a TLS connection came to nothing")
 	}
 }

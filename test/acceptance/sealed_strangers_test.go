@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,6 +79,15 @@ func TestStrangersOverTLSHarmNoTrunk(t *testing.T) {
 			} else {
 				counted("handshake", hungBroken+8)
 				counted("too_many", hungStrangers-64) // there are so many places
+			}
+			named := 0
+			for _, line := range n.log.with("a TLS connection came to nothing") {
+				if from := netip.MustParseAddrPort(field(line, "from")).Addr(); from.Less(p.ip(200)) {
+					named++
+				}
+			}
+			if named > 1 {
+				t.Errorf("the log names %d strangers whose handshake came to nothing, want one: else they can fill it", named)
 			}
 			eventually(t, 5*time.Second, "no connection of theirs is left", func() bool { return n.status().SIP.Connections <= 1 })
 			n.empty(5 * time.Second)
