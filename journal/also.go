@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,7 +63,11 @@ func (s Sink) name() string {
 	if s.File != "" {
 		return s.File
 	}
-	return s.I3
+	u, err := url.Parse(s.I3)
+	if err != nil {
+		return "an i3 Logging Service"
+	}
+	return u.Scheme + "://" + u.Host + u.Path // without a password and a key: it is seen in the log and the status
 }
 
 // run passes on what comes until the feed ends. Then there is only as much time as ctx leaves.
@@ -223,6 +228,10 @@ func (a *also) post(ctx context.Context, ev *logEvent) error {
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := a.http.Do(req)
 	if err != nil {
+		var with *url.Error
+		if errors.As(err, &with) {
+			err = with.Err // the address may hold a key
+		}
 		return err
 	}
 	defer resp.Body.Close()

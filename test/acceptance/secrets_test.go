@@ -48,6 +48,7 @@ tls: { certificate: %[1]s/tls.pem, key: %[1]s/tls.key, client_ca: %[1]s/ca.pem }
 trunks: { carrier: { from: ["{200}/32"] } }
 endpoints: { control-room: { uri: "sip:{10}:5060", calls: 50 }, standby: { uri: "sip:{11}:5060" } }
 routes: [{ name: "999", class: emergency, numbers: ["999"], ask: [control-room, standby] }, { name: "101", class: routine, numbers: ["101"], ask: [control-room] }]
+journal: { also: [{ i3: "http://ops:i3-password-2c61@127.0.0.1:9/log?key=i3-key-0e77" }] }
 notify:
   - { webhook: "http://127.0.0.1:9/path-secret-51c0", secret_file: %[2]s, headers: { Authorization: "Bearer header-secret-88e2" } }
   - { mail: ops@force.example, smtp: "smtp://127.0.0.1:9", auth_file: %[3]s }
@@ -74,7 +75,7 @@ notify:
 
 	v.secrets = map[string]string{
 		"the token": made.Secret, "the token's hash": hash, "the webhook's secret": "hook-secret-7d1f", "the webhook's header": "header-secret-88e2", "the webhook's path": "path-secret-51c0",
-		"the heartbeat's path": "beat-secret-6b44", "the mail password": "mail-password-93aa",
+		"the heartbeat's path": "beat-secret-6b44", "the mail password": "mail-password-93aa", "the password of the second place for the book": "i3-password-2c61", "its key": "i3-key-0e77",
 	}
 	lines := func(what, path string) {
 		text, err := os.ReadFile(path)
