@@ -61,6 +61,9 @@ func TestNoSecretIsShownToWhoActs(t *testing.T) {
 	if err := c.Ends(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, 5*time.Second, "the caller is on the call-back list", func() bool {
+		return strings.Contains(v.act(t, "GET", "/api/v1/callbacks", ""), "+447700900123")
+	})
 	for _, a := range []struct{ what, method, path, body, want string }{
 		{"another hold", "POST", "/api/v1/holds", hold, "200"},
 		{"a hold of nobody", "POST", "/api/v1/holds", `{"endpoint":"nobody","for":"10m","why":"x"}`, "404"},
