@@ -136,7 +136,7 @@ func (c *Call) condemned(now time.Time, ev Condemned) {
 func (c *Call) voided(ev Voided) {
 	if w := &c.Watch; ev.Until.After(w.Until) {
 		w.Until = ev.Until
-		w.Deaths = nil
+		w.Deaths, w.Refused = nil, false
 	}
 }
 
@@ -147,7 +147,7 @@ func (c *Call) legGone(now time.Time) {
 	if w.DoubtAt.IsZero() || w.Out || len(w.Deaths) > 0 || now.Before(w.Until) {
 		return
 	}
-	w.CheckedAt = now
+	w.CheckedAt, w.Refused = now, false // no ICMP has said so
 	w.dead(Witness{At: now, Why: "its leg is gone"})
 }
 
