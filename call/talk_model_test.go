@@ -66,6 +66,7 @@ type talk struct {
 	doubtAt  time.Time // zero: none
 	dead     []time.Time
 	deadICMP bool // the latest dead Check was refused by ICMP
+	lived    bool // a Check has found life in this silence
 	downAt   time.Time
 	until    time.Time
 	byeAt    time.Time
@@ -400,7 +401,7 @@ func (m *talk) before(ev Event) (fresh *party) {
 		if ev.Dead {
 			m.dead, m.deadICMP = append(m.dead, m.now), ev.ICMP
 		} else {
-			m.dead = nil
+			m.dead, m.lived = nil, true
 		}
 	case Voided:
 		if ev.Until.After(m.until) {
@@ -411,14 +412,14 @@ func (m *talk) before(ev Event) (fresh *party) {
 }
 
 func (m *talk) believe() {
-	m.hushed, m.icmp, m.dead = false, false, nil
+	m.hushed, m.icmp, m.dead, m.lived = false, false, nil, false
 	m.doubt()
 }
 
 func (m *talk) doubt() {
 	switch {
 	case !m.muted && !m.hushed, m.muted && m.downAt.IsZero():
-		m.doubtAt, m.dead = time.Time{}, nil
+		m.doubtAt, m.dead, m.lived = time.Time{}, nil, false
 	case m.doubtAt.IsZero():
 		m.doubtAt = m.now
 	}
@@ -435,7 +436,7 @@ func (m *talk) gone() bool {
 	case m.muted:
 		return down && len(m.dead) >= 2 && m.now.Sub(m.downAt) >= 10*time.Second && m.now.Sub(m.dead[1]) >= 10*time.Second
 	default:
-		return m.hushed && (down || len(m.dead) >= 2)
+		return m.hushed && (down || len(m.dead) >= 3 || len(m.dead) >= 2 && (!m.lived || m.icmp))
 	}
 }
 

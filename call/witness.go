@@ -13,6 +13,7 @@ const (
 	checkLimit  = 5 * time.Second        // an outcome that takes longer was lost: the Check is repeated
 	mutedLimit  = 10 * time.Second       // how long two witnesses must agree on an endpoint that may not send
 	deaths      = 2                      // dead Checks in a row that are a witness
+	deathsLate  = 3                      // the same, after a silence in which a Check has found life: a pause of two seconds kills two
 )
 
 // Witness is something that speaks for the loss of the endpoint that talks.
@@ -27,7 +28,8 @@ type Watch struct {
 	HushedAt  time.Time `json:",omitzero"`  // (a) since when its silence is a witness; zero: it sends, or may not
 	LastAt    time.Time `json:",omitzero"`  // its last packet before that; zero: there never was one
 	ICMP      bool      `json:",omitempty"` // its media port sent ICMP
-	Deaths    []Witness `json:",omitempty"` // (b) the dead Checks in a row, the first two of them
+	Deaths    []Witness `json:",omitempty"` // (b) the dead Checks in a row, no more of them than are a witness
+	Lived     bool      `json:",omitempty"` // in this doubt a Check has found life: its silence is no news
 	Condemned Witness   `json:",omitzero"`  // (c)
 	DoubtAt   time.Time `json:",omitzero"`  // since when there is reason to check; zero: none
 	CheckedAt time.Time `json:",omitzero"`  // the latest Check
@@ -106,7 +108,7 @@ func (c *Call) checked(now time.Time, ev Checked) {
 		w.Refused = ev.ICMP
 		return
 	}
-	w.Deaths = nil
+	w.Deaths, w.Lived = nil, true
 	if c.Phase == PhaseRescuing && w.Muted {
 		c.keep(now, fmt.Sprintf("%s is there again", c.name(c.find(c.Winner))))
 	}
@@ -153,7 +155,7 @@ func (c *Call) legGone(now time.Time) {
 
 // believe forgets what speaks against an endpoint, but the verdict, which is not this call's to lift.
 func (w *Watch) believe() {
-	w.HushedAt, w.LastAt, w.ICMP, w.Deaths, w.Refused = time.Time{}, time.Time{}, false, nil, false
+	w.HushedAt, w.LastAt, w.ICMP, w.Deaths, w.Lived, w.Refused = time.Time{}, time.Time{}, false, nil, false, false
 }
 
 // doubt begins or ends the doubt. An endpoint that may not send is doubted when it is condemned, any other when its media has stopped.
@@ -164,7 +166,7 @@ func (w *Watch) doubt(now time.Time) {
 	}
 	switch {
 	case !doubt:
-		w.DoubtAt, w.Deaths = time.Time{}, nil
+		w.DoubtAt, w.Deaths, w.Lived = time.Time{}, nil, false
 	case w.DoubtAt.IsZero():
 		w.DoubtAt = now
 	}
@@ -180,9 +182,17 @@ func (w *Watch) doubtFrom() time.Time {
 
 // dead counts one dead request.
 func (w *Watch) dead(d Witness) {
-	if len(w.Deaths) < deaths {
+	if len(w.Deaths) < w.enough() {
 		w.Deaths = append(w.Deaths, d)
 	}
+}
+
+// enough is how many dead Checks in a row are a witness. One who may not send needs the verdict besides, and for ten seconds; a pause sends no ICMP.
+func (w *Watch) enough() int {
+	if w.Lived && !w.Muted && !w.ICMP {
+		return deathsLate
+	}
+	return deaths
 }
 
 // convicted says whether the verdict is a witness.
@@ -205,7 +215,7 @@ func (c *Call) checkAt() time.Time {
 		next = from
 	case len(w.Deaths) == 0, c.Phase == PhaseRescuing:
 		next = next.Add(checkSlow)
-	case w.ICMP && w.Refused && len(w.Deaths) < deaths:
+	case w.ICMP && w.Refused && len(w.Deaths) < w.enough():
 		next = next.Add(checkClosed)
 	default:
 		next = next.Add(checkEvery)
@@ -226,7 +236,7 @@ func (c *Call) check(now time.Time) {
 
 // lostAt says since when the endpoint is lost, or when it will be if nothing is heard. Zero: it is not.
 func (w *Watch) lostAt() time.Time {
-	dead := len(w.Deaths) >= deaths
+	dead := len(w.Deaths) >= w.enough()
 	switch {
 	case w.Muted && dead && w.convicted():
 		from := w.Deaths[deaths-1].At
