@@ -20,13 +20,12 @@ type place struct {
 func (s *Stack) admit(p place) bool {
 	s.mu.Lock()
 	mostOfSource, full := s.cfg.MaxStreamsPerSource, s.accepted >= s.cfg.MaxStreams
-	var leaves *stream
-	var hangs *greeting
+	var leaves guest
 	if p.guest {
 		mostOfSource, full = s.cfg.MaxGuestsPerSource, false
 		if s.guests >= s.cfg.MaxGuests {
-			leaves, hangs = s.idlest()
-			full = leaves == nil && hangs == nil
+			leaves = s.idlest()
+			full = leaves == nil
 		}
 	}
 	if s.closed || full || s.sources[p.source] >= mostOfSource {
@@ -34,38 +33,48 @@ func (s *Stack) admit(p place) bool {
 		return false
 	}
 	s.sources[p.source]++
-	switch {
-	case leaves != nil:
-		s.left(leaves.place)
-		leaves.place = place{}
+	if leaves != nil {
+		s.left(*leaves.seat())
+		*leaves.seat() = place{}
+	}
+	if p.guest {
 		s.guests++
-	case hangs != nil:
-		s.left(hangs.place)
-		hangs.place = place{}
-		s.guests++
-	case p.guest:
-		s.guests++
-	default:
+	} else {
 		s.accepted++
 	}
 	s.mu.Unlock()
 	if leaves != nil {
 		s.count.streamsRefused.Add(1)
-		leaves.fail(ErrCrowded)
-	}
-	if hangs != nil {
-		s.count.streamsRefused.Add(1)
-		reset(hangs.conn)
+		leaves.makeWay()
 	}
 	return true
 }
 
-// greeting is a TLS handshake of who connects: it has a place and is no stream yet. That of a guest may have to make way.
+// guest is a connection of a stranger, who may have to make way for another: a stream, or a greeting.
+type guest interface {
+	seat() *place  // zero once another has it; guarded by Stack.mu
+	spoken() int64 // when it last said something that was let in, or else when it came; Unix nanoseconds
+	makeWay()
+}
+
+func (st *stream) seat() *place { return &st.place }
+
+func (st *stream) spoken() int64 { return max(st.useful.Load(), st.born) }
+
+func (st *stream) makeWay() { st.fail(ErrCrowded) }
+
+// greeting is the TLS handshake of an accepted connection, which is no stream yet.
 type greeting struct {
 	conn  net.Conn
-	place place // zero: another guest has it
+	place place
 	born  int64 // Unix nanoseconds
 }
+
+func (g *greeting) seat() *place { return &g.place }
+
+func (g *greeting) spoken() int64 { return g.born }
+
+func (g *greeting) makeWay() { reset(g.conn) }
 
 // greet notes a handshake that begins; ended takes it back.
 func (s *Stack) greet(conn net.Conn, p place) *greeting {
@@ -86,32 +95,28 @@ func (s *Stack) ended(g *greeting) (place, bool) {
 	return g.place, g.place.source.IsValid()
 }
 
-// idlest is the guest who has said nothing for longest, but for those that are kept: it is a stream or still shakes hands. The caller holds s.mu.
-func (s *Stack) idlest() (found *stream, hangs *greeting) {
+// idlest is the guest who has said nothing for longest, but for those that are kept; nil: there is none. The caller holds s.mu.
+func (s *Stack) idlest() guest {
+	var first *stream
 	for _, st := range s.streams {
 		if !st.place.guest || st.kept {
 			continue
 		}
-		if found == nil || st.spoken() < found.spoken() || st.spoken() == found.spoken() && st.flow.Conn < found.flow.Conn {
-			found = st
+		if first == nil || st.spoken() < first.spoken() || st.spoken() == first.spoken() && st.flow.Conn < first.flow.Conn {
+			first = st
 		}
+	}
+	var found guest
+	if first != nil {
+		found = first
 	}
 	for g := range s.greetings {
-		if g.place.guest && (hangs == nil || g.born < hangs.born) {
-			hangs = g
+		if g.place.guest && (found == nil || g.spoken() < found.spoken()) {
+			found = g
 		}
 	}
-	switch {
-	case found == nil || hangs == nil:
-		return found, hangs
-	case hangs.born < found.spoken():
-		return nil, hangs
-	}
-	return found, nil
+	return found
 }
-
-// spoken is when a guest last said something that was let in, or else when it came; Unix nanoseconds.
-func (st *stream) spoken() int64 { return max(st.useful.Load(), st.born) }
 
 // Keep says that a guest's connection carries a call: its place goes to nobody else.
 func (s *Stack) Keep(f Flow) {
