@@ -193,7 +193,7 @@ func (n *Node) openConsole() {
 	}
 }
 
-// liveHeap adds what the last collection of garbage found in use: memory that grows is seen there, in go_memstats_… only garbage that waits.
+// liveHeap adds what the last collection of garbage found in use: memory that grows is seen there. go_memstats_… counts garbage that waits, too.
 var liveHeap = regexp.MustCompile(`^/gc/heap/live:bytes$`)
 
 // consoleKey is the file in the state folder with the key that signs the sessions of the console's pages.

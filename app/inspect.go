@@ -27,7 +27,6 @@ const (
 	someWhile    = 10 * time.Minute    // after which something that does not come again is over
 	deafFor      = 10 * time.Minute    // before a receiver counts as dead
 	fewShare     = 0.02                // of a disk
-	treatWarn    = 10 * time.Minute    // before an order to treat a route as emergency ends
 )
 
 // watchOutages looks once a second at what is believed, and makes notices of it, until ctx ends.
@@ -110,7 +109,7 @@ func (i *inspector) counters(c sip.Counters) {
 	i.was = c
 }
 
-// treats tells when an operator's order will soon be over: ten minutes before, of a short one in its last quarter.
+// treats tells when an operator's order to treat a route as emergency will soon be over.
 func (i *inspector) treats(now time.Time, routes []configs.Route, all []sip.Treat) {
 	for _, r := range routes {
 		key, at := "treat "+r.Name, slices.IndexFunc(all, func(t sip.Treat) bool { return string(t.Route) == r.Name })
@@ -119,7 +118,7 @@ func (i *inspector) treats(now time.Time, routes []configs.Route, all []sip.Trea
 			continue
 		}
 		t := all[at]
-		if t.Until.Sub(now) > min(treatWarn, t.Until.Sub(t.From)/4) {
+		if now.Before(health.WarnAt(t.From, t.Until)) {
 			i.desk.Over(notify.Notice{Key: key, Text: "it was ordered again."})
 			continue
 		}

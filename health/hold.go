@@ -16,10 +16,13 @@ type Hold struct {
 	Until time.Time `json:"until"`
 }
 
-// warnBefore is how long before its end a hold is warned of; shorter holds in their last quarter.
+// warnBefore is how long before its end an operator's order is warned of; a shorter one in its last quarter.
 const warnBefore = 10 * time.Minute
 
-func (h *Hold) warnAt() time.Time { return h.Until.Add(-min(warnBefore, h.Until.Sub(h.From)/4)) }
+// WarnAt says when to warn that an operator's order, a hold or another, will be over.
+func WarnAt(from, until time.Time) time.Time { return until.Add(-min(warnBefore, until.Sub(from)/4)) }
+
+func (h *Hold) warnAt() time.Time { return WarnAt(h.From, h.Until) }
 
 // Errors of Hold and Release.
 var (
