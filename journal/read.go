@@ -76,7 +76,7 @@ func openReader(path, params string) (*Reader, error) {
 		err = db.QueryRow("PRAGMA user_version").Scan(&have)
 	}
 	if err == nil && (id != applicationID || have > schemaVersion) {
-		err = errNoBook
+		err = notOurs(db, id)
 	}
 	if err == nil {
 		err = db.QueryRow("SELECT count(*) FROM meta").Scan(&have)
@@ -85,6 +85,18 @@ func openReader(path, params string) (*Reader, error) {
 		return nil, errors.Join(fmt.Errorf("read %s: %w", path, err), db.Close())
 	}
 	return r, nil
+}
+
+// notOurs says why a file with this application id cannot be read. One without any table may be ours all the same: its node has just made it.
+func notOurs(db *sql.DB, id int) error {
+	var tables int
+	if err := db.QueryRow("SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
+		return err
+	}
+	if id == 0 && tables == 0 {
+		return errBegun
+	}
+	return errNoBook
 }
 
 // Last is the number of the last entry, 0 when there is none.

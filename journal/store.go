@@ -41,6 +41,7 @@ const (
 
 var (
 	errNoBook   = errors.New("it is no book of ours")
+	errBegun    = errors.New("the book is only being begun; ask again in a moment")
 	errVanished = errors.New("the file is not where it was any more")
 	errRival    = errors.New("somebody else has written to it")
 )
