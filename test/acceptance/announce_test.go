@@ -263,11 +263,18 @@ func TestTheFileOfAnAnnouncementIsTakenAwayCutAndReplacedUnderLoad(t *testing.T)
 	})
 }
 
+// withoutEvents takes telephone-event out of a phone's offer.
+var withoutEvents = strings.NewReplacer("a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n", "", " 101\r\n", "\r\n")
+
 func TestKeyNineLeadsToAPersonWhoSeesTheCallersNumber(t *testing.T) {
 	t.Parallel()
 	c := inCrisis(t)
-	for _, by := range []string{"event", "info"} {
-		call, err := c.routine.Place(town.Dial{URI: "sip:101@" + c.place.sip(1).String(), From: "+441905123456", Tapes: true})
+	for _, by := range []string{"event", "info", "tone"} {
+		dial := town.Dial{URI: "sip:101@" + c.place.sip(1).String(), From: "+441905123456", Tapes: true}
+		if by == "tone" { // a telephone that knows no events: the key is in its sound
+			dial.Wrap = func(sdp string) (string, []byte) { return "application/sdp", []byte(withoutEvents.Replace(sdp)) }
+		}
+		call, err := c.routine.Place(dial)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,10 +284,19 @@ func TestKeyNineLeadsToAPersonWhoSeesTheCallersNumber(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, 5*time.Second, "the caller hears the text", func() bool { return len(call.Record().Voice.Tape) > 0 })
-		if by == "event" {
+		switch by {
+		case "event":
 			call.Press('9')
-		} else if code := <-call.Ask("INFO", "application/dtmf-relay", []byte("Signal=9\r\nDuration=100\r\n")); code != 200 {
-			t.Errorf("INFO got %d", code)
+		case "tone":
+			call.Mute(true) // its speech here is no speech, and would stand between the packets of the tone
+			await(t, 300*time.Millisecond)
+			call.Tone('9')
+			await(t, 300*time.Millisecond)
+			call.Mute(false)
+		default:
+			if code := <-call.Ask("INFO", "application/dtmf-relay", []byte("Signal=9\r\nDuration=100\r\n")); code != 200 {
+				t.Errorf("INFO got %d", code)
+			}
 		}
 		var there *town.Record
 		eventually(t, 10*time.Second, "the partner talks to the caller", func() bool {
@@ -297,8 +313,8 @@ func TestKeyNineLeadsToAPersonWhoSeesTheCallersNumber(t *testing.T) {
 		call.Clear()
 		c.node.empty(10 * time.Second)
 	}
-	if st := c.node.status(); st.Routine.Escaped != 2 {
-		t.Errorf("nines counts %d who went to a person, want 2", st.Routine.Escaped)
+	if st := c.node.status(); st.Routine.Escaped != 3 {
+		t.Errorf("nines counts %d who went to a person, want 3", st.Routine.Escaped)
 	}
 }
 

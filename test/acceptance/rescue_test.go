@@ -79,14 +79,14 @@ func await(t *testing.T, d time.Duration) {
 }
 
 // moved waits until every caller hears the standby and holds the silences between against the promise, and against what this machine was capable of
-// meanwhile: see node.late.
+// meanwhile: see late.
 func (k *talkers) moved(calls []*town.Call, within time.Duration, watch *ownDelay) {
 	k.t.Helper()
 	poll(within+time.Minute, func() bool {
 		return !slices.ContainsFunc(calls, func(c *town.Call) bool { return c.Record().Voice.Streams < 2 })
 	})
 	await(k.t, time.Second) // both sides talk
-	slack := k.node.late(watch)
+	slack := k.late(watch)
 	k.story()
 	var gaps []time.Duration
 	rescued := 0
@@ -148,23 +148,23 @@ func (k *talkers) story() {
 	}
 }
 
-// late is how much longer than promised a call may have waited for another endpoint because the machine had other things to do: there is a chain of nines,
-// a phone, nines, and each link may have waited as long as we have at worst; and where nines has seen itself stand still it has, as R13 wants, believed
-// nothing for two seconds after that.
-func (n *node) late(watch *ownDelay) time.Duration {
-	n.t.Helper()
+// late is how much longer than promised a rescue may have taken because the machine had other things to do: a rescue is a chain of nines, a phone, nines,
+// and each link may have waited as long as we have at worst; and where nines has seen itself stand still it has, as R13 wants, believed nothing for two
+// seconds after that.
+func (k *talkers) late(watch *ownDelay) time.Duration {
+	k.t.Helper()
 	slack := 3 * watch.stop()
-	for _, line := range n.log.with(`"message":"we were late ourselves`) {
+	for _, line := range k.node.log.with(`"message":"we were late ourselves`) {
 		var stall struct {
 			Late float64 `json:"late_ms"`
 		}
 		if err := json.Unmarshal([]byte(line), &stall); err != nil {
-			n.t.Fatal(err)
+			k.t.Fatal(err)
 		}
 		slack += time.Duration(stall.Late*float64(time.Millisecond)) + 2*time.Second
 	}
 	if slack > 100*time.Millisecond {
-		n.t.Logf("this machine was late by %v while the calls were moved", slack.Round(time.Millisecond))
+		k.t.Logf("this machine was late by %v while the calls were moved", slack.Round(time.Millisecond))
 	}
 	return slack
 }

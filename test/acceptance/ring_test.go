@@ -35,7 +35,6 @@ func TestRoomThatRingsAndVanishesLosesItsCallsToTheStandby(t *testing.T) {
 		_, ringing, _ := carrier.Live()
 		return ringing == calls
 	})
-	watch := watchOurselves()
 	primary.Freeze()
 	died := time.Now()
 
@@ -45,14 +44,11 @@ func TestRoomThatRingsAndVanishesLosesItsCallsToTheStandby(t *testing.T) {
 		if err := c.Talks(ctx); err != nil {
 			t.Fatalf("a call that rang at the primary was not answered: %v", err)
 		}
-	}
-	due := 4*time.Second + n.late(watch)
-	for _, c := range placed {
 		rec := c.Record()
 		if at := record(standby, rec.ID); at == nil {
 			t.Errorf("%v: the standby knows nothing of it", rec)
-		} else if wait := at.Asked.Sub(died); wait > due {
-			t.Errorf("the call was at the standby %v after the primary died; at most %v are due", wait, due)
+		} else if wait := at.Asked.Sub(died); wait > 4*time.Second {
+			t.Errorf("the call was at the standby %v after the primary died; at most 4 s are due", wait)
 		}
 		if len(rec.Finals) != 1 || rec.Finals[0] != 200 || len(rec.Tags) != 1 {
 			t.Errorf("the carrier saw finals %v and %d To tags; want one 200 and one tag", rec.Finals, len(rec.Tags))
