@@ -49,7 +49,7 @@ test: ## vet and every test; as root it installs the far ends that are missing, 
 	go test -timeout 8m ./test/acceptance # alone: it looks at the clock
 	go test -timeout 5m ./test/browser # alone: it looks at the clock too, and at axe-core where npm can fetch it
 
-race: ## the rooms' tests again with the race detector, which needs a C compiler; nights are played for 30 s
+race: ## the rooms' tests again with the race detector, which needs a C compiler; nights are played for 3 s and again where one failed once
 	$(call need,gcc,gcc libc6-dev)
 	CGO_ENABLED=1 go test -race -short -timeout 30m $$(go list ./... | grep -v /test/)
 

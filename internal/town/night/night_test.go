@@ -14,7 +14,7 @@ import (
 
 var (
 	seedFlag   = flag.String("seed", "", "play the night of this seed and show the calls that failed")
-	forFlag    = flag.Duration("for", 0, "how long to play nights; 0 is 90s, with -short 3s")
+	forFlag    = flag.Duration("for", 0, "how long to play nights; 0 is two minutes, with -short 3 s")
 	nightsFlag = flag.Uint64("nights", 0, "how many nights to play at most; 0 is as many as fit")
 )
 
@@ -52,7 +52,7 @@ func TestNight(t *testing.T) {
 	}
 	length := *forFlag
 	if length == 0 {
-		length = 90 * time.Second
+		length = 2 * time.Minute
 		if testing.Short() {
 			length = 3 * time.Second
 		}
