@@ -245,7 +245,10 @@ func TestTellingIsBounded(t *testing.T) {
 		for i := range 10_000 {
 			d.Tell(Notice{Code: Abandoned, Text: fmt.Sprint(i)})
 		}
-		if n := len(d.threads); n > mostThreads {
+		d.mu.Lock()
+		n := len(d.threads)
+		d.mu.Unlock()
+		if n > mostThreads {
 			t.Errorf("%d threads are kept; want at most %d", n, mostThreads)
 		}
 		if !d.Open("outage") {

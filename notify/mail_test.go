@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -200,7 +201,7 @@ func TestAMailArrivesByEachKindOfServer(t *testing.T) {
 			if tt.auth {
 				cfg.AuthFile = secretFile(t, "alice\ns3cret\n")
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			m := example()
 			m.Thread.Text = "control-room is down\r\n.\r\nétat"
@@ -259,14 +260,16 @@ func TestABadMailServerIsAnErrorInTime(t *testing.T) {
 			if tt.auth {
 				cfg.AuthFile = secretFile(t, "alice\ns3cret\n")
 			}
-			limit := 10 * time.Second
+			limit := 30 * time.Second
 			if strings.Contains(tt.want, "deadline") {
 				limit = 200 * time.Millisecond
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			err := p.way(cfg).Send(ctx, example())
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
+			switch late := errors.Is(err, context.DeadlineExceeded); { // said in other words when it is over before the connection is there
+			case strings.Contains(tt.want, "deadline") && late:
+			case err == nil || !strings.Contains(err.Error(), tt.want):
 				t.Errorf("send: %v; want %q", err, tt.want)
 			}
 			if err != nil && strings.Contains(err.Error(), "s3cret") {

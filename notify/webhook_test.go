@@ -144,7 +144,11 @@ func TestABadWebhookIsAnErrorInTime(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := httptest.NewServer(tt.serve)
 			defer s.CloseClientConnections()
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			limit := 30 * time.Second // what answers has the time that a busy machine needs
+			if strings.Contains(tt.want, "deadline") {
+				limit = 300 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			err := NewWebhook(WebhookConfig{URL: s.URL + "/secret-path"}).Send(ctx, example())
 			switch {
@@ -189,8 +193,13 @@ func TestTLSOfAWebhookIsChecked(t *testing.T) {
 }
 
 func TestTheHeartbeatFallsSilentWhenNoCallsAreTaken(t *testing.T) {
-	beats := make(chan struct{}, 100)
-	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { beats <- struct{}{} }))
+	beats := make(chan struct{}, 3)
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		select {
+		case beats <- struct{}{}:
+		default: // enough
+		}
+	}))
 	defer s.Close()
 	dead := make(chan struct{})
 	silent := make(chan Event, 10)
@@ -203,7 +212,11 @@ func TestTheHeartbeatFallsSilentWhenNoCallsAreTaken(t *testing.T) {
 				return nil
 			}
 		},
-		Tell: func(e Event) { silent <- e },
+		Tell: func(e Event) {
+			if e.What != BeatFailed && e.What != BeatBack { // on a machine that is busy a beat may take longer than there is time between two
+				silent <- e
+			}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
