@@ -84,6 +84,7 @@ type Book struct {
 	failed   int  // attempts in a row
 	lastTidy time.Time
 	retried  bool     // what is in hand was told to the feeds already
+	trouble  string   // what was wrong with the disk since the queue was emptied last
 	head     struct { // where the chain ends if the last attempt was written after all
 		seq  int64
 		hash hash
@@ -336,6 +337,9 @@ func (b *Book) writeAll(ctx context.Context) {
 		if lost > 0 {
 			batch = append(batch, item{entry: b.gap(lost)})
 		}
+		if b.failed == 0 {
+			b.trouble = ""
+		}
 		if len(batch) == 0 {
 			if b.store == nil || b.store.inPlace() != nil {
 				b.reopen()
@@ -372,8 +376,8 @@ func (b *Book) putBack(batch []item) {
 // gap is the entry that says that others are missing.
 func (b *Book) gap(lost int) Entry {
 	why := "too many came at once"
-	if trouble := b.Health().Error; trouble != "" {
-		why = trouble
+	if b.trouble != "" { // it may be over: what was lost meanwhile was lost to it
+		why = b.trouble
 	}
 	return Entry{At: time.Now(), Type: Gap, Count: lost, Why: why}
 }
@@ -455,7 +459,7 @@ func (b *Book) fail(err error) {
 		b.log.Error().Err(err).Str("path", b.cfg.Path).Msg("the book could not be written: entries wait in memory, calls are not touched; it is tried again")
 	}
 	b.failed++
-	b.state.fail(err)
+	b.trouble = b.state.fail(err)
 	b.drop()
 	switch {
 	case errors.Is(err, errVanished):
@@ -621,13 +625,15 @@ func (s *state) ok(st *store) {
 	s.open, s.err, s.hash = true, "", st.chain.head
 }
 
-func (s *state) fail(err error) {
+// fail notes an error, and gives it on one line.
+func (s *state) fail(err error) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == "" {
 		s.since = time.Now()
 	}
 	s.open, s.err = false, strings.ReplaceAll(err.Error(), "\n", "; ")
+	return s.err
 }
 
 func (s *state) headHash() hash {

@@ -235,15 +235,25 @@ func TestWhatDoesNotFitIsCountedAndTheChainSaysSo(t *testing.T) {
 	}
 	eventually(t, "all was written", func() bool { return b.Health().Waiting == 0 })
 	s.sound()
-	got := s.read(Query{})
-	if len(got) != 102 || got[100].By != "alice" || got[101].Type != Gap || got[101].Count != 150 {
-		t.Fatalf("the book has %d entries, the last %+v; want 100, the act and a gap of 150", len(got), got[len(got)-1])
+	var calls, gaps, lost int
+	for _, e := range s.read(Query{}) { // what the writer takes first may be any part of it
+		switch {
+		case e.Type == CallStart:
+			calls++
+		case e.By == "alice" && calls != 100:
+			t.Errorf("the act stands after %d calls, want all hundred before it", calls)
+		case e.Type == Gap:
+			gaps, lost = gaps+1, lost+e.Count
+			if !strings.Contains(e.Why, "not a directory") {
+				t.Errorf("the gap's reason is %q, want what was wrong with the disk", e.Why)
+			}
+		}
 	}
-	if !strings.Contains(got[101].Why, "not a directory") {
-		t.Errorf("the gap's reason is %q, want what was wrong with the disk", got[101].Why)
+	if acts := s.read(Query{Types: []Type{OperatorAct}}); calls != 100 || len(acts) != 1 || lost != 150 {
+		t.Errorf("the book has %d calls, the acts %+v and gaps of %d; want 100, the act and 150", calls, acts, lost)
 	}
-	if v := s.verify(); v.Gaps != 1 || v.Lost != 150 {
-		t.Errorf("the verdict counts %d gaps with %d lost", v.Gaps, v.Lost)
+	if v := s.verify(); v.Gaps != gaps || v.Lost != 150 {
+		t.Errorf("the verdict counts %d gaps with %d lost, want %d with 150", v.Gaps, v.Lost, gaps)
 	}
 }
 
@@ -252,21 +262,22 @@ func TestADiskThatHangsHoldsNobodyUp(t *testing.T) {
 	b, stop := s.open()
 	s.commit(b, Entry{Type: OperatorAct})
 	release := make(chan struct{})
-	hung := make(chan error, 1)
+	hangs, hung := make(chan struct{}), make(chan error, 1)
 	go func() { // ends when released
-		hung <- b.do(context.Background(), func(*store) error { <-release; return nil })
+		hung <- b.do(context.Background(), func(*store) error { close(hangs); <-release; return nil })
 	}()
-	eventually(t, "the writer hangs", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-		defer cancel()
-		return b.Commit(ctx, Entry{Type: OperatorAct, By: "alice"}) != nil
-	})
+	<-hangs
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if err := b.Commit(ctx, Entry{Type: OperatorAct, By: "alice"}); err == nil {
+		t.Error("an act was acknowledged while the disk hangs")
+	}
 	start := time.Now()
 	for range 1000 {
 		b.Append(Entry{Type: CallStart})
 	}
 	h := b.Health()
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > 30*time.Second { // the disk hangs until we release it: who waited for it would never be here
 		t.Errorf("appending to a book that hangs took %s", took)
 	}
 	if h.Waiting < 1000 || h.Lag <= 0 {
@@ -327,6 +338,7 @@ func TestAFullDiskIsWaitedFor(t *testing.T) {
 		t.Fatal("the small file system is not small")
 	}
 	n := 0
+	var h Health // an attempt later says for a moment that the file is open
 	eventually(t, "the disk is full", func() bool {
 		for range 200 {
 			for _, e := range callEntries(n, began) {
@@ -334,9 +346,10 @@ func TestAFullDiskIsWaitedFor(t *testing.T) {
 			}
 			n++
 		}
-		return b.Health().Error != ""
+		h = b.Health()
+		return h.Error != ""
 	})
-	if h := b.Health(); !strings.Contains(strings.ToLower(h.Error), "full") && !strings.Contains(h.Error, "no space") {
+	if !strings.Contains(strings.ToLower(h.Error), "full") && !strings.Contains(h.Error, "no space") {
 		t.Errorf("the health says %q, want that the disk is full", h.Error)
 	}
 	if err := os.Remove(full); err != nil {

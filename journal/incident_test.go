@@ -265,6 +265,7 @@ func foldedAlike(t *testing.T, all []Entry) {
 	for _, e := range all {
 		b.Append(e)
 	}
+	eventually(t, "all was written", func() bool { return b.Health().Waiting == 0 }) // the end waits for the disk for seconds only
 	stop()
 	f := NewIncidents(westMercia)
 	for i := range all {
