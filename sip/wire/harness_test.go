@@ -37,7 +37,7 @@ func (r *recorder) ICMP(i ICMP) { r.icmp <- i }
 
 func (r *recorder) Closed(f Flow, err error) { r.ends <- ended{f, err} }
 
-const patience = 5 * time.Second // how long a test waits for what must come
+const patience = time.Minute // how long a test waits for what must come: a machine that is overloaded is late
 
 func await[T any](t *testing.T, c <-chan T, what string) T {
 	t.Helper()
@@ -142,13 +142,46 @@ func plain(t *testing.T, addr string) *net.UDPConn {
 	return c
 }
 
-// deadPort is a port that nobody listens on.
+// deadPort is a port that nobody listens on, and that nobody else gets until the test ends: the socket that has it is connected, and hears only its peer.
 func deadPort(t *testing.T, addr string) netip.AddrPort {
 	t.Helper()
-	c := plain(t, addr)
-	ap := addrPort(c.LocalAddr())
-	_ = c.Close()
-	return ap
+	at := netip.MustParseAddrPort(addr)
+	c, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(at), net.UDPAddrFromAddrPort(netip.AddrPortFrom(at.Addr(), 9)))
+	if err != nil {
+		t.Fatalf("listen: %v", err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return addrPort(c.LocalAddr())
+}
+
+// freePort is a port that is free at all of these addresses, for UDP and for TCP.
+func freePort(t *testing.T, addrs ...string) uint16 {
+	t.Helper()
+	for range 100 {
+		port := uint16(0)
+		for _, a := range addrs {
+			at := netip.AddrPortFrom(netip.MustParseAddr(a), port)
+			c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+			if err != nil {
+				port = 0
+				break
+			}
+			defer c.Close() // when it is known
+			at = addrPort(c.LocalAddr())
+			ln, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+			if err != nil {
+				port = 0
+				break
+			}
+			defer ln.Close()
+			port = at.Port()
+		}
+		if port != 0 {
+			return port
+		}
+	}
+	t.Fatalf("no port is free at %v", addrs)
+	return 0
 }
 
 // hasIPv6 skips where the machine has no ::1.
