@@ -82,6 +82,7 @@ func (c *heldCall) take(r *sip.Record) {
 	switch r.Kind {
 	case sip.CallCame:
 		s.Trunk, s.Route, s.Class, s.Caller, s.Called, s.CallID = string(r.Trunk), string(r.Route), className(r.Class), r.Caller, r.Called, r.CallID
+		s.Malformed = r.Malformed
 		if r.Caller == "" {
 			c.from, c.asserted = r.From, r.Asserted
 		}
@@ -126,7 +127,7 @@ func (c *heldCall) has(r *sip.Record) {
 
 // end is what the entry of the end says besides.
 func (c *heldCall) end() endData {
-	d := endData{Began: c.sum.Began, Attempts: c.sum.Attempts, Partners: c.partners, Rescues: c.sum.Rescues, From: c.from, Asserted: c.asserted}
+	d := endData{Began: c.sum.Began, Attempts: c.sum.Attempts, Partners: c.partners, Rescues: c.sum.Rescues, From: c.from, Asserted: c.asserted, Malformed: c.sum.Malformed}
 	if !c.sum.Answered.IsZero() {
 		d.Setup = c.sum.Answered.Sub(c.sum.Began)
 	}

@@ -71,14 +71,15 @@ func appendMediaCount(b []byte, c *sip.MediaCount) []byte {
 
 // endData is the Data of a CallEnd: what a list of calls says besides, so that it needs no other entry.
 type endData struct {
-	Began    time.Time     `json:"began,omitzero"`
-	Setup    time.Duration `json:"setup,omitempty"`    // from the INVITE to our 200
-	Attempts int           `json:"attempts,omitempty"` // endpoints that were asked
-	Partners int           `json:"partners,omitempty"` // of them
-	Rescues  int           `json:"rescues,omitempty"`  // times that it lost its endpoint
-	From     string        `json:"from,omitempty"`     // who a caller without a number says to be
-	Asserted string        `json:"asserted,omitempty"`
-	Talked   []string      `json:"talked,omitempty"` // the endpoints that had it, in order, where there was more than one
+	Began     time.Time     `json:"began,omitzero"`
+	Setup     time.Duration `json:"setup,omitempty"`    // from the INVITE to our 200
+	Attempts  int           `json:"attempts,omitempty"` // endpoints that were asked
+	Partners  int           `json:"partners,omitempty"` // of them
+	Rescues   int           `json:"rescues,omitempty"`  // times that it lost its endpoint
+	From      string        `json:"from,omitempty"`     // who a caller without a number says to be
+	Asserted  string        `json:"asserted,omitempty"`
+	Malformed bool          `json:"malformed,omitempty"` // as in startData
+	Talked    []string      `json:"talked,omitempty"`    // the endpoints that had it, in order, where there was more than one
 }
 
 func (d endData) json() json.RawMessage {
@@ -90,6 +91,7 @@ func (d endData) json() json.RawMessage {
 	o.number("rescues", int64(d.Rescues))
 	o.text("from", d.From)
 	o.text("asserted", d.Asserted)
+	o.yes("malformed", d.Malformed)
 	if len(d.Talked) > 0 {
 		o.name("talked")
 		o.b = append(o.b, asJSON(d.Talked)...)

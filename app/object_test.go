@@ -31,7 +31,7 @@ func TestDataIsWrittenAsJSON(t *testing.T) {
 		end := endData{
 			Began: time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "began"), rapid.Int64Range(0, 1e9).Draw(t, "nanoseconds")).UTC(), Setup: length.Draw(t, "setup"),
 			Attempts: rapid.Int().Draw(t, "attempts"), Partners: rapid.Int().Draw(t, "partners"), Rescues: rapid.Int().Draw(t, "rescues"),
-			From: text.Draw(t, "from"), Asserted: text.Draw(t, "asserted"), Talked: rapid.SliceOf(rapid.String()).Draw(t, "talked"),
+			From: text.Draw(t, "from"), Asserted: text.Draw(t, "asserted"), Malformed: rapid.Bool().Draw(t, "malformed"), Talked: rapid.SliceOf(rapid.String()).Draw(t, "talked"),
 		}
 		if rapid.Bool().Draw(t, "no beginning") {
 			end.Began = time.Time{}

@@ -102,7 +102,7 @@ func summaryOf(e *journal.Entry) console.CallSummary {
 	s := console.CallSummary{
 		ID: e.Call, State: "over", Began: d.Began, Ended: e.At, Trunk: e.Trunk, Route: e.Route, Class: e.Class, Caller: e.Caller, Called: e.Called, CallID: e.CallID,
 		Endpoint: e.Endpoint, Partner: e.Partner, Outcome: e.Outcome, Code: e.Code, Why: e.Why, SetupMillis: millis(d.Setup), TalkSeconds: e.Took.Seconds(),
-		Attempts: d.Attempts, Rescues: d.Rescues,
+		Attempts: d.Attempts, Rescues: d.Rescues, Malformed: d.Malformed,
 	}
 	if d.Setup > 0 {
 		s.Answered = d.Began.Add(d.Setup)
@@ -193,6 +193,10 @@ func lineOf(entries []journal.Entry) console.CallSummary {
 			return summaryOf(e)
 		case journal.CallStart:
 			s.Trunk, s.Route, s.Class, s.Caller, s.Called, s.CallID = e.Trunk, e.Route, e.Class, e.Caller, e.Called, e.CallID
+			var d startData
+			if json.Unmarshal(e.Data, &d) == nil {
+				s.Malformed = d.Malformed
+			}
 		default:
 		}
 	}

@@ -40,6 +40,7 @@ type CallSummary struct {
 	Announced      bool      `json:"announced"`         // it was answered by an announcement, and by nobody else
 	MessagesLost   int       `json:"messages_lost"`     // SIP messages that were not kept, for want of room
 	RescueGapMilli float64   `json:"rescue_gap_ms,omitempty"`
+	Malformed      bool      `json:"malformed,omitempty"` // its INVITE had to be mended
 }
 
 // CallQuery says which calls are wanted. What is zero does not matter.
@@ -183,7 +184,7 @@ func (l *CallList) WriteText(w io.Writer, now time.Time) error {
 			fmt.Fprintln(t, "CALL\tBEGAN\tFROM\tTO\tBY\tSTATE\tTALK\tWHY")
 			for i := range l.Calls {
 				s := &l.Calls[i]
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, ago(now, s.Began), cmp.Or(s.Caller, "withheld"), s.Called, cmp.Or(s.Endpoint, "-"), s.state(),
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, ago(now, s.Began), cmp.Or(s.Caller, "withheld"), s.Called, cmp.Or(s.Endpoint, "-"), s.state()+s.mended(),
 					time.Duration(s.TalkSeconds*float64(time.Second)).Round(time.Second), s.Why)
 			}
 		})
@@ -195,6 +196,14 @@ func (l *CallList) WriteText(w io.Writer, now time.Time) error {
 		p.line("! the book could not be read, these are the latest in memory: %s", l.Book)
 	}
 	return p.err
+}
+
+// mended marks the line of a call whose INVITE was malformed.
+func (s *CallSummary) mended() string {
+	if s.Malformed {
+		return ", malformed"
+	}
+	return ""
 }
 
 func (s *CallSummary) state() string {
@@ -211,7 +220,7 @@ func (s *CallSummary) state() string {
 func (d *CallDetail) WriteText(w io.Writer) error {
 	p := &printer{w: w}
 	s := &d.Call
-	p.line("%s  %s  from %s to %s by trunk %s, route %s (%s)", s.ID, s.state(), cmp.Or(s.Caller, "a withheld number"), s.Called, s.Trunk, s.Route, s.Class)
+	p.line("%s  %s  from %s to %s by trunk %s, route %s (%s)", s.ID, s.state()+s.mended(), cmp.Or(s.Caller, "a withheld number"), s.Called, s.Trunk, s.Route, s.Class)
 	p.line("")
 	p.table(func(t io.Writer) {
 		for i := range d.Entries {

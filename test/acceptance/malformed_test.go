@@ -108,16 +108,29 @@ func TestABrokenInviteIsAnsweredAndRemembered(t *testing.T) {
 			}
 		}
 	}
-	_, list := get(t, p, "/api/v1/calls")
-	var calls console.CallList
-	if err := json.Unmarshal([]byte(list), &calls); err != nil || len(calls.Calls) != len(broken)+1 {
-		t.Fatalf("the console lists %d calls, want %d: %v", len(calls.Calls), len(broken)+1, err)
-	}
-	for _, c := range calls.Calls {
-		if c.Endpoint != "control-room" || c.Outcome != "answered" {
-			t.Errorf("the call %s was %s by %q, want answered by the room", c.CallID, c.Outcome, c.Endpoint)
+	listed := func(when string) {
+		t.Helper()
+		_, list := get(t, p, "/api/v1/calls")
+		var calls console.CallList
+		if err := json.Unmarshal([]byte(list), &calls); err != nil || len(calls.Calls) != len(broken)+1 {
+			t.Fatalf("%s the console lists %d calls, want %d: %v", when, len(calls.Calls), len(broken)+1, err)
+		}
+		for _, c := range calls.Calls {
+			if _, isBroken := broken[c.CallID]; c.Malformed != isBroken {
+				t.Errorf("%s the list marks the call %s as malformed: %v", when, c.CallID, c.Malformed)
+			}
+			if c.Endpoint != "control-room" || c.Outcome != "answered" {
+				t.Errorf("%s the call %s was %s by %q, want answered by the room", when, c.CallID, c.Outcome, c.Endpoint)
+			}
+		}
+		if out, code := n.cli("calls"); code != 0 || strings.Count(out, "answered, malformed") != len(broken) {
+			t.Errorf("%s nines calls: exit %d, want %d marked as malformed:\n%s", when, code, len(broken), out)
+		}
+		if _, page := get(t, p, "/calls"); strings.Count(page, "had to be mended") != len(broken) {
+			t.Errorf("%s the page marks %d calls as malformed, want %d", when, strings.Count(page, "had to be mended"), len(broken))
 		}
 	}
+	listed("from memory")
 	if got := n.status().SIP.Salvaged - salvaged; got < uint64(len(broken)) {
 		t.Errorf("%d are counted as mended, want %d", got, len(broken))
 	}
@@ -128,6 +141,10 @@ func TestABrokenInviteIsAnsweredAndRemembered(t *testing.T) {
 		}
 	}
 	n.empty(5 * time.Second)
+	n.stop()
+	n.console = nil
+	n.launch()
+	listed("from the book")
 }
 
 // TestACallerOfAnUnreadableInviteCanBeForgotten: the text of an INVITE that nothing could be made of is kept, and a person's number may stand in it.
