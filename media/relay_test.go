@@ -16,6 +16,7 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
@@ -29,6 +30,56 @@ var engines = []struct {
 	name    string
 	network Network
 }{{"kernel", nil}, {"network", sockets{}}}
+
+// patience is how long a test waits for what must come: a machine that is overloaded is late.
+const patience = time.Minute
+
+// span finds ports that nobody else holds, an even one first, for a test that counts on each of them. They lie below those that the kernel gives away to
+// whoever asks for any.
+func span(t testing.TB, n int) (first, last uint16) {
+	t.Helper()
+	for range 100 {
+		first = uint16(10000 + 2*rand.IntN(4500))
+		if last = first + uint16(n) - 1; free(first, last) {
+			return first, last
+		}
+	}
+	t.Fatalf("nowhere are %d ports in a row free", n)
+	return 0, 0
+}
+
+func free(first, last uint16) bool {
+	for port := first; port <= last; port++ {
+		for _, a := range []netip.Addr{lo, lo6} {
+			c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, port)))
+			if err != nil && (a == lo || errors.Is(err, syscall.EADDRINUSE)) {
+				return false
+			}
+			if err == nil {
+				c.Close()
+			}
+		}
+	}
+	return true
+}
+
+// hasIPv6 says whether the machine has ::1.
+var hasIPv6 = sync.OnceValue(func() bool {
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(lo6, 0)))
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+})
+
+// loopbacks are the addresses of loopback that there are.
+func loopbacks() []netip.Addr {
+	if hasIPv6() {
+		return []netip.Addr{lo, lo6}
+	}
+	return []netip.Addr{lo}
+}
 
 // running starts a relay on loopback and ends it with the test.
 func running(t testing.TB, cfg Config) *Relay {
@@ -93,7 +144,7 @@ func (p phone) send(to netip.AddrPort, b []byte) {
 func (p phone) receive() ([]byte, netip.AddrPort) {
 	p.t.Helper()
 	buf := make([]byte, maxDatagram)
-	if err := p.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := p.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		p.t.Fatal(err)
 	}
 	n, from, err := p.ReadFromUDPAddrPort(buf)
@@ -124,7 +175,7 @@ func ports(s *Side, i int) (rtpAt, rtcpAt netip.AddrPort) {
 // eventually waits until the packet loop has done something that nothing announces.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !is(); runtime.Gosched() {
+	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never came true: %s", what)
 		}
@@ -178,7 +229,10 @@ func TestPacketsCrossUnchanged(t *testing.T) {
 	for _, e := range engines {
 		for _, hosts := range [][2]string{{"127.0.0.2", "127.0.0.3"}, {"::1", "::1"}, {"127.0.0.2", "::1"}} {
 			t.Run(e.name+" "+hosts[0]+" "+hosts[1], func(t *testing.T) {
-				k := newTalk(t, running(t, Config{Network: e.network, Addresses: []netip.Addr{lo, lo6}}), hosts[0], hosts[1])
+				if hosts[1] == "::1" && !hasIPv6() {
+					t.Skip("this machine has no ::1")
+				}
+				k := newTalk(t, running(t, Config{Network: e.network, Addresses: loopbacks()}), hosts[0], hosts[1])
 				chance := rand.New(rand.NewPCG(1, 2))
 				sizes := []int{0, 1, 11, 12, 13, 172, 1472, 1473, 9000, 65507}
 				for range 150 { // enough for the second sockets to come into play
@@ -221,12 +275,13 @@ func TestPacketsCrossUnchanged(t *testing.T) {
 }
 
 func TestPortsAreEvenAndOddPairsInTheRange(t *testing.T) {
-	r := running(t, Config{PortMin: 42001, PortMax: 42020, Spare: 2})
+	first, last := span(t, 21)
+	r := running(t, Config{PortMin: first + 1, PortMax: last, Spare: 2})
 	s := reserve(t, r, lo, 9)
 	seen := map[uint16]bool{}
 	for i := range s.Len() {
 		a, b := s.Local(i)
-		if a%2 != 0 || b != a+1 || a < 42002 || b > 42020 || seen[a] {
+		if a%2 != 0 || b != a+1 || a < first+2 || b > last || seen[a] {
 			t.Errorf("stream %d has ports %d and %d: want an even one of the range, its odd neighbour, and none twice", i, a, b)
 		}
 		seen[a] = true
@@ -243,7 +298,8 @@ func TestPortsAreEvenAndOddPairsInTheRange(t *testing.T) {
 }
 
 func TestExhaustionTakesNothing(t *testing.T) {
-	r := running(t, Config{PortMin: 42000, PortMax: 42007})
+	first, last := span(t, 8)
+	r := running(t, Config{PortMin: first, PortMax: last})
 	one := reserve(t, r, lo, 1)
 	if _, err := r.Reserve(lo, 4); !errors.Is(err, ErrNoPorts) {
 		t.Fatalf("four pairs of three gave %v, want ErrNoPorts", err)
@@ -259,14 +315,15 @@ func TestExhaustionTakesNothing(t *testing.T) {
 }
 
 func TestPortsOfOthersArePassedOver(t *testing.T) {
-	busy, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(lo, 42003)))
+	first, last := span(t, 6)
+	busy, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(lo, first+3)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := running(t, Config{PortMin: 42000, PortMax: 42005})
+	r := running(t, Config{PortMin: first, PortMax: last})
 	s := reserve(t, r, lo, 2)
 	for i := range 2 {
-		if port, _ := s.Local(i); port == 42002 {
+		if port, _ := s.Local(i); port == first+2 {
 			t.Error("a pair of which somebody else holds a half was given out")
 		}
 	}
@@ -274,10 +331,10 @@ func TestPortsOfOthersArePassedOver(t *testing.T) {
 		t.Errorf("the last pair is taken by somebody else: got %v, want ErrNoPorts", err)
 	}
 	busy.Close()
-	if port, _ := reserve(t, r, lo, 1).Local(0); port != 42002 {
+	if port, _ := reserve(t, r, lo, 1).Local(0); port != first+2 {
 		t.Errorf("a port that came free is tried again, got %d", port)
 	}
-	if _, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: 42000, PortMax: 42005, Spare: 1}); !errors.Is(err, ErrNoPorts) {
+	if _, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: first, PortMax: last, Spare: 1}); !errors.Is(err, ErrNoPorts) {
 		t.Errorf("a second relay on the same ports gave %v, want ErrNoPorts: no socket is shared with strangers", err)
 	}
 }
@@ -459,7 +516,7 @@ func TestReaimingLosesNothing(t *testing.T) {
 					select {
 					case n := <-arrived:
 						seen[n]++
-					case <-time.After(5 * time.Second):
+					case <-time.After(patience):
 						t.Fatalf("a packet was lost in burst %d: %+v", i, r.Stats())
 					}
 				}
@@ -481,7 +538,10 @@ func TestAClosedPortIsAWitness(t *testing.T) {
 	for _, words := range []int{0, 2 * laneAfter} {
 		for _, host := range []string{"127.0.0.3", "::1"} {
 			t.Run(fmt.Sprintf("%s after %d packets", host, words), func(t *testing.T) {
-				r := running(t, Config{Addresses: []netip.Addr{lo, lo6}})
+				if host == "::1" && !hasIPv6() {
+					t.Skip("this machine has no ::1")
+				}
+				r := running(t, Config{Addresses: loopbacks()})
 				k, bystander := newTalk(t, r, "127.0.0.2", host), newTalk(t, r, "127.0.0.2", host)
 				k.chat(words)
 				k.callee.Close()
@@ -507,23 +567,50 @@ func TestAClosedPortIsAWitness(t *testing.T) {
 	}
 }
 
-func TestAnICMPErrorOfAnEarlierFarEndIsNoWitness(t *testing.T) {
-	r, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: 42000, PortMax: 42099})
+// stepped is a relay whose loop the test steps by hand, with so many ports.
+func stepped(t testing.TB, ports, laneAfter int) (*Relay, *loop) {
+	t.Helper()
+	first, last := span(t, ports)
+	r, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: first, PortMax: last, laneAfter: laneAfter})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	k, next := newTalk(t, r, "127.0.0.2", "127.0.0.3"), newPhone(t, "127.0.0.4")
-	l := r.engine.(*loop)
-	k.callee.Close()
-	for _, word := range []string{"to a closed port", "to the next endpoint"} {
-		k.caller.send(k.atCaller, []byte(word))
+	t.Cleanup(r.Close)
+	return r, r.engine.(*loop)
+}
+
+// passes steps the loop until something is so.
+func passes(t testing.TB, l *loop, what string, is func() bool) {
+	t.Helper()
+	late := time.AfterFunc(patience, l.rouse) // a loop that finds nothing waits
+	defer late.Stop()
+	for end := time.Now().Add(patience); !is(); {
 		if err := l.pass(); err != nil {
 			t.Fatal(err)
 		}
+		if time.Now().After(end) {
+			t.Fatalf("never came true: %s", what)
+		}
+	}
+}
+
+// waits says that something waits in a socket, or that an error does.
+func waits(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return n > 0 && err == nil
+}
+
+func TestAnICMPErrorOfAnEarlierFarEndIsNoWitness(t *testing.T) {
+	r, l := stepped(t, 100, 0)
+	k, next := newTalk(t, r, "127.0.0.2", "127.0.0.3"), newPhone(t, "127.0.0.4")
+	k.callee.Close()
+	for i, word := range []string{"to a closed port", "to the next endpoint"} {
+		k.caller.send(k.atCaller, []byte(word))
+		passes(t, l, word, func() bool { return r.Stats().Packets > uint64(i) })
 		k.b.Expect(0, Remote{RTP: next.addr()})
 	}
 	next.hears("to the next endpoint", k.atCallee)
+	passes(t, l, "the ICMP error came back", func() bool { return r.Stats().ICMP > 0 }) // the kernel delivers when it has time
 	if got := r.Stats().ICMP; got != 1 {
 		t.Errorf("%d ICMP errors came back, want 1", got)
 	}
@@ -533,12 +620,8 @@ func TestAnICMPErrorOfAnEarlierFarEndIsNoWitness(t *testing.T) {
 }
 
 func TestTheSecondSocketKeepsTheOrder(t *testing.T) {
-	r, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: 42000, PortMax: 42099, laneAfter: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	k, l := newTalk(t, r, "127.0.0.2", "127.0.0.3"), r.engine.(*loop)
+	r, l := stepped(t, 100, 1)
+	k := newTalk(t, r, "127.0.0.2", "127.0.0.3")
 	sent := 0
 	say := func() {
 		for range 5 {
@@ -548,14 +631,9 @@ func TestTheSecondSocketKeepsTheOrder(t *testing.T) {
 	}
 	say() // they wait in the first socket
 	k.caller.send(k.atCaller, []byte("opens the second socket towards the callee"))
-	for r.Stats().Packets < 2*5+1 {
-		if err := l.pass(); err != nil {
-			t.Fatal(err)
-		}
-		if sent == 5 {
-			say()
-		}
-	}
+	passes(t, l, "the first packet has crossed", func() bool { return r.Stats().Packets > 0 })
+	say()
+	passes(t, l, "every packet has crossed", func() bool { return r.Stats().Packets == 2*5+1 })
 	for i := range sent {
 		k.caller.hears(fmt.Sprint(i), k.atCaller)
 	}
@@ -570,8 +648,8 @@ func TestANewAnswerMovesTheStream(t *testing.T) {
 			k.callee = newPhone(t, "127.0.0.4")
 			k.b.Expect(0, Remote{RTP: k.callee.addr()})
 			old.send(k.atCallee, []byte("I am still here"))
-			k.chat(2 * laneAfter)
 			eventually(t, "the old endpoint is foreign now", func() bool { return k.b.Stats(nil)[0].Foreign == 1 })
+			k.chat(2 * laneAfter)
 			k.b.Expect(0, Remote{RTP: old.addr()}) // and back
 			k.callee = old
 			k.chat(1)
@@ -612,7 +690,8 @@ func TestAJoinIsReplacedAndGrows(t *testing.T) {
 }
 
 func TestReleaseIsFinalAndIdempotent(t *testing.T) {
-	k := newTalk(t, running(t, Config{PortMin: 42000, PortMax: 42099}), "127.0.0.2", "127.0.0.3")
+	first, last := span(t, 100)
+	k := newTalk(t, running(t, Config{PortMin: first, PortMax: last}), "127.0.0.2", "127.0.0.3")
 	k.chat(2 * laneAfter)
 	before := k.a.Stats(nil)[0]
 	k.a.Release()
@@ -645,32 +724,23 @@ func TestReleaseIsFinalAndIdempotent(t *testing.T) {
 func TestAnOldCallsPacketNeverReachesANewCall(t *testing.T) {
 	for _, lane := range []bool{false, true} {
 		t.Run(fmt.Sprintf("lane=%v", lane), func(t *testing.T) {
-			r, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: 42000, PortMax: 42003, laneAfter: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Close()
-			l := r.engine.(*loop)
-			step := func() {
-				t.Helper()
-				if err := l.pass(); err != nil {
-					t.Fatal(err)
-				}
-			}
+			r, l := stepped(t, 4, 1)
 			k := newTalk(t, r, "127.0.0.2", "127.0.0.3")
+			port := &k.a.streams[0].pair.ports[rtp]
 			if lane {
 				k.callee.send(k.atCallee, []byte("hello"))
-				step()
+				passes(t, l, "hello has crossed", func() bool { return r.Stats().Packets == 1 })
 				k.caller.hears("hello", k.atCaller)
 			}
 			k.caller.send(k.atCaller, []byte("of the old call"))
+			eventually(t, "it waits in the socket", func() bool { return waits(port.fd) || lane && waits(port.lane.fd) })
 			k.a.Release()
 			k.b.Release()
 			if lane {
 				if _, err := r.Reserve(lo, 2); !errors.Is(err, ErrNoPorts) {
 					t.Fatalf("a pair whose second socket is still open was given out: %v", err)
 				}
-				step() // the loop closes it, with what waited in it
+				passes(t, l, "the loop closes it, with what waited in it", func() bool { return !port.pair.busy() })
 			}
 			a, b := reserve(t, r, lo, 1), reserve(t, r, lo, 1)
 			for _, s := range []*Side{a, b} {
@@ -681,20 +751,25 @@ func TestAnOldCallsPacketNeverReachesANewCall(t *testing.T) {
 				}
 			}
 			r.Join(a, b)
+			crossed := r.Stats().Packets
 			k.caller.send(k.atCaller, []byte("of the new call"))
-			step()
+			passes(t, l, "the new call's packet has crossed", func() bool { return r.Stats().Packets == crossed+1 })
 			k.callee.hears("of the new call", k.atCallee)
 		})
 	}
 }
 
 func TestSetupAndPacketsDoNotDisturbEachOther(t *testing.T) {
-	r := running(t, Config{Addresses: []netip.Addr{lo, lo6}, laneAfter: 2})
+	r := running(t, Config{Addresses: loopbacks(), laneAfter: 2})
+	callees := []string{"127.0.0.3", "127.0.0.4"}
+	if hasIPv6() {
+		callees[1] = "::1"
+	}
 	var work sync.WaitGroup
 	for w := range 4 {
 		work.Go(func() {
 			for i := range 30 {
-				k := newTalk(t, r, "127.0.0.2", []string{"127.0.0.3", "::1"}[(w+i)%2])
+				k := newTalk(t, r, "127.0.0.2", callees[(w+i)%2])
 				for range 5 {
 					k.caller.send(k.atCaller, []byte("hello"))
 					k.callee.send(k.atCallee, []byte("hello"))
@@ -720,13 +795,9 @@ func TestSetupAndPacketsDoNotDisturbEachOther(t *testing.T) {
 }
 
 func TestAPacketCostsNoMemory(t *testing.T) {
-	r, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: 42000, PortMax: 42099})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r, l := stepped(t, 100, 0)
 	k := newTalk(t, r, "127.0.0.2", "127.0.0.3")
-	l, packet, buf := r.engine.(*loop), make([]byte, 172), make([]byte, 2048)
+	packet, buf := make([]byte, 172), make([]byte, 2048)
 	packet[0] = 0x80
 	allocs := testing.AllocsPerRun(500, func() {
 		if _, err := k.caller.WriteToUDPAddrPort(packet, k.atCaller); err != nil {
@@ -768,14 +839,17 @@ func TestOpenRefusesWhatCannotServe(t *testing.T) {
 }
 
 func TestAddressOfAFamily(t *testing.T) {
-	r := running(t, Config{Addresses: []netip.Addr{lo6, lo}, Spare: 1})
-	if a, ok := r.Address(false); !ok || a != lo {
-		t.Errorf("the IPv4 address is %v, want %v", a, lo)
+	if hasIPv6() {
+		r := running(t, Config{Addresses: []netip.Addr{lo6, lo}, Spare: 1})
+		if a, ok := r.Address(false); !ok || a != lo {
+			t.Errorf("the IPv4 address is %v, want %v", a, lo)
+		}
+		if a, ok := r.Address(true); !ok || a != lo6 {
+			t.Errorf("the IPv6 address is %v, want %v", a, lo6)
+		}
 	}
-	if a, ok := r.Address(true); !ok || a != lo6 {
-		t.Errorf("the IPv6 address is %v, want %v", a, lo6)
-	}
-	four := running(t, Config{PortMin: 43000, PortMax: 43099})
+	first, last := span(t, 100)
+	four := running(t, Config{PortMin: first, PortMax: last})
 	if _, ok := four.Address(true); ok {
 		t.Error("there is no IPv6 address here")
 	}
