@@ -132,7 +132,7 @@ func Start(o Options) (*Node, error) {
 		relay.Close()
 		return nil, err
 	}
-	n.memory = &memory{path: filepath.Join(f.State, memoryName), sip: n.sip, log: n.log, asked: make(scribe)}
+	n.memory = newMemory(filepath.Join(f.State, memoryName), n.sip, n.log)
 	n.memory.restore()
 	n.treats = newTreats(filepath.Join(f.State, treatsName), n.sip, n.log)
 	n.treats.restore()

@@ -30,9 +30,9 @@ const (
 // callBackDesk keeps the call-back list (R34). The recorder folds what happens into it, who acts and who looks ask it; its goroutine alone writes the
 // file.
 type callBackDesk struct {
-	path  string
-	log   zerolog.Logger
-	asked scribe
+	path string
+	log  zerolog.Logger
+	file *scribe
 
 	mu        sync.Mutex // guards what follows
 	list      *journal.CallBacks
@@ -42,13 +42,14 @@ type callBackDesk struct {
 	since     time.Time       // from when the book must be read
 	changed   bool            // the list is not what the file says
 	moved     bool            // only the calls that live are not
-	unkept    error
-	redialsAt int    // redials that were counted before this run
-	trouble   string // what became of the file or the book at the start
+	redialsAt int             // redials that were counted before this run
+	trouble   string          // what became of the file or the book at the start
 }
 
 func newCallBackDesk(path string, keep time.Duration, log zerolog.Logger) *callBackDesk {
-	return &callBackDesk{path: path, log: log, keep: keep, list: journal.NewCallBacks(), asked: make(scribe)}
+	d := &callBackDesk{path: path, log: log, keep: keep, list: journal.NewCallBacks()}
+	d.file = newScribe(d.say)
+	return d
 }
 
 // restore takes the list that the run before has left. What is younger is in the book: see catchUp.
@@ -222,7 +223,7 @@ func (d *callBackDesk) keepFor(keep time.Duration) {
 // run keeps the file until ctx ends.
 func (d *callBackDesk) run(ctx context.Context) {
 	var last time.Time
-	d.asked.serve(ctx, func() bool { return d.due(last) }, func() error {
+	d.file.serve(ctx, func() bool { return d.due(last) }, func() error {
 		defer func() { last = time.Now() }()
 		return d.write()
 	})
@@ -232,7 +233,7 @@ func (d *callBackDesk) run(ctx context.Context) {
 func (d *callBackDesk) due(last time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return !d.behind && (d.changed || d.unkept != nil || d.moved && time.Since(last) >= callBackEvery)
+	return !d.behind && (d.changed || d.file.lost() != "" || d.moved && time.Since(last) >= callBackEvery)
 }
 
 // write replaces the file.
@@ -249,17 +250,15 @@ func (d *callBackDesk) write() error {
 	if err == nil {
 		err = replaceFile(d.path, b, 0o600)
 	}
-	d.mu.Lock()
-	was := d.unkept
-	d.unkept = err
-	d.mu.Unlock()
-	switch {
-	case err != nil && was == nil:
+	return d.file.note(err)
+}
+
+func (d *callBackDesk) say(err error) {
+	if err != nil {
 		d.log.Error().Err(err).Msg("the call-back list could not be written down: it is in memory and in the book; it is tried again")
-	case err == nil && was != nil:
-		d.log.Info().Msg("the call-back list is written down again")
+		return
 	}
-	return err
+	d.log.Info().Msg("the call-back list is written down again")
 }
 
 // erase forgets a person's number, in the file too before it returns.
@@ -268,5 +267,5 @@ func (d *callBackDesk) erase(ctx context.Context, number string) error {
 	d.list.Erase(number)
 	d.changed = true
 	d.mu.Unlock()
-	return d.asked.write(ctx)
+	return d.file.write(ctx)
 }

@@ -21,12 +21,9 @@ func (n *Node) CallBackList(_ context.Context, all bool, mask journal.Mask) (con
 	d := n.desk
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := console.CallBackList{Open: d.list.Open(), Lines: d.list.Lines(all), Trouble: d.trouble}
+	l := console.CallBackList{Open: d.list.Open(), Lines: d.list.Lines(all), Trouble: d.trouble, NotKept: d.file.lost()}
 	if d.behind {
 		l.Trouble = "the book is still being read: the list may lack what happened just before the restart"
-	}
-	if d.unkept != nil {
-		l.NotKept = d.unkept.Error()
 	}
 	for i := range l.Lines {
 		m := mask
@@ -75,7 +72,7 @@ func (n *Node) CallBackDone(ctx context.Context, done console.CallBackDone) (con
 	}
 	n.desk.fold(e)
 	booked := n.acted(ctx, e)
-	written := n.desk.asked.write(ctx)
+	written := n.desk.file.write(ctx)
 	result := console.CallBackResult{Line: line}
 	n.desk.mu.Lock()
 	result.Open = n.desk.list.Open()

@@ -638,11 +638,11 @@ func TestAFileThatIsNoneOfOursIsNotRead(t *testing.T) {
 // TestADiskThatHangsDoesNotHoldUpTheOperator has nobody at the file, as when a write never returns.
 func TestADiskThatHangsDoesNotHoldUpTheOperator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &memory{asked: make(scribe), log: zerolog.Nop()}
+		m := newMemory("", nil, zerolog.Nop())
 		begin := time.Now()
-		err := m.now(t.Context())
-		if !errors.Is(err, errSlowDisk) || m.lost() == "" {
-			t.Errorf("got %v, lost %q; want that the disk does not answer", err, m.lost())
+		err := m.file.write(t.Context())
+		if !errors.Is(err, errSlowDisk) || m.file.lost() == "" {
+			t.Errorf("got %v, lost %q; want that the disk does not answer", err, m.file.lost())
 		}
 		if took := time.Since(begin); took != memoryWait {
 			t.Errorf("the operator waited %v, want %v", took, memoryWait)

@@ -87,7 +87,7 @@ func (n *Node) Hold(ctx context.Context, req console.HoldRequest) (console.HoldR
 		return console.HoldResult{}, fmt.Errorf("hold %s: it was held, and somebody released it in the same moment", name)
 	}
 	result := console.HoldResult{Hold: *after, Replaced: before}
-	if err := n.memory.now(ctx); err != nil {
+	if err := n.memory.file.write(ctx); err != nil {
 		result.NotKept = err.Error()
 	}
 	_ = n.acted(ctx, journal.Entry{Type: journal.OperatorAct, What: "hold", Endpoint: req.Endpoint, By: req.By, Why: req.Why, Took: length}) // acted says it
@@ -111,7 +111,7 @@ func (n *Node) Release(ctx context.Context, endpoint, by string) (console.Releas
 		return console.ReleaseResult{}, n.explainUnknown(endpoint, err)
 	}
 	result := console.ReleaseResult{Endpoint: endpoint, Hold: before}
-	if err := n.memory.now(ctx); err != nil {
+	if err := n.memory.file.write(ctx); err != nil {
 		result.NotKept = err.Error()
 	}
 	_ = n.acted(ctx, journal.Entry{Type: journal.OperatorAct, What: "release", Endpoint: endpoint, By: by}) // acted says it
@@ -138,7 +138,7 @@ func (n *Node) Holds(ctx context.Context) (console.HoldList, error) {
 	if err != nil {
 		return console.HoldList{}, err
 	}
-	list := console.HoldList{Holds: []console.HoldStatus{}, NotKept: n.memory.lost()}
+	list := console.HoldList{Holds: []console.HoldStatus{}, NotKept: n.memory.file.lost()}
 	for _, h := range all {
 		list.Holds = append(list.Holds, holdStatus(h))
 	}

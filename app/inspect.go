@@ -63,7 +63,9 @@ func (n *Node) inspect(ctx context.Context) {
 		i.counters(n.sip.Counters())
 		i.receivers(now, n.outside.Receivers())
 		i.book(n.book.Health())
-		i.unkept("holds", n.memory.lost())
+		i.unkept("holds", n.memory.file.lost())
+		i.unkept("orders to treat a route as emergency", n.treats.file.lost())
+		i.unkept("call-backs", n.desk.file.lost())
 		if err := n.outside.Unkept(); err != nil {
 			i.unkept("notices", err.Error())
 		} else {

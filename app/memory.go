@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -26,10 +25,10 @@ const (
 
 // memory keeps health's state in a file. Its goroutine alone writes the file; who acts asks it to and waits.
 type memory struct {
-	path  string
-	sip   healthKeeper
-	log   zerolog.Logger
-	asked scribe
+	path string
+	sip  healthKeeper
+	log  zerolog.Logger
+	file *scribe
 
 	// What the file says, as the judge has it; the goroutine's own.
 	written health.State
@@ -37,9 +36,13 @@ type memory struct {
 	at      time.Time // when, by the monotonic clock
 	wall    time.Time // and by the one on the wall
 
-	mu      sync.Mutex // guards what follows, for the status
-	unkept  error      // why the file is not what is believed; nil: it is
-	notices []string   // what became of the file of the run before
+	notices []string // what became of the file of the run before
+}
+
+func newMemory(path string, s healthKeeper, log zerolog.Logger) *memory {
+	m := &memory{path: path, sip: s, log: log}
+	m.file = newScribe(m.say)
+	return m
 }
 
 // healthKeeper is the part of sip.Server that memory needs.
@@ -77,16 +80,7 @@ func (m *memory) moveAside(why error) {
 
 // run writes the file whenever what it should say has changed, until ctx ends.
 func (m *memory) run(ctx context.Context) {
-	m.asked.serve(ctx, always, func() error { return m.keep(ctx) })
-}
-
-// now has the file written and waits for it. The error says why it is not.
-func (m *memory) now(ctx context.Context) error {
-	err := m.asked.write(ctx)
-	if errors.Is(err, errSlowDisk) {
-		return m.note(err)
-	}
-	return err
+	m.file.serve(ctx, always, func() error { return m.keep(ctx) })
 }
 
 // keep writes the file if it says something else than what is believed.
@@ -100,14 +94,14 @@ func (m *memory) keep(ctx context.Context) error {
 	now := time.Now()
 	wall := now.Round(0)
 	if m.known && slices.Equal(state.Holds, m.written.Holds) && slices.Equal(state.Trips, m.written.Trips) && !m.clockSet(now, wall) {
-		return m.note(nil)
+		return m.file.note(nil)
 	}
 	if err := writeMemory(m.path, byWall(now, wall, state)); err != nil {
 		m.known = false
-		return m.note(err)
+		return m.file.note(err)
 	}
 	m.written, m.known, m.at, m.wall = state, true, now, wall
-	return m.note(nil)
+	return m.file.note(nil)
 }
 
 // clockSet says whether the clock on the wall was set since the file was written, so that the ends in it are wrong.
@@ -127,35 +121,18 @@ func byWall(now, wall time.Time, s health.State) health.State {
 	return s
 }
 
-// note keeps and logs whether the file is what is believed.
-func (m *memory) note(err error) error {
-	m.mu.Lock()
-	was := m.unkept
-	m.unkept = err
-	m.mu.Unlock()
-	switch {
-	case err != nil && was == nil:
+func (m *memory) say(err error) {
+	if err != nil {
 		m.log.Error().Err(err).Msg("holds could not be written down: they hold, but a restart goes back to those before; it is tried again")
-	case err == nil && was != nil:
-		m.log.Info().Msg("holds are written down again")
+		return
 	}
-	return err
-}
-
-// lost says why the file is not what is believed; empty: it is.
-func (m *memory) lost() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.unkept == nil {
-		return ""
-	}
-	return m.unkept.Error()
+	m.log.Info().Msg("holds are written down again")
 }
 
 // words is what an operator should know of the file.
 func (m *memory) words() []string {
 	said := slices.Clone(m.notices)
-	if why := m.lost(); why != "" {
+	if why := m.file.lost(); why != "" {
 		said = append(said, "holds are not written down, a restart goes back to those before: "+why)
 	}
 	return said

@@ -29,7 +29,7 @@ func (n *Node) routine(st *console.Status, f *configs.File) {
 	}
 	n.tally.heard(r)
 	st.Notices = append(st.Notices, n.voices.words()...)
-	if lost := n.treats.lost(); lost != "" {
+	if lost := n.treats.file.lost(); lost != "" {
 		st.Notices = append(st.Notices, "which routes are treated as emergency is not written down, a restart goes back to before: "+lost)
 	}
 }

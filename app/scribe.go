@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -21,10 +22,40 @@ const (
 var errSlowDisk = fmt.Errorf("the disk has not answered for %s", memoryWait)
 
 // scribe is a goroutine that alone writes a file of the state folder. Who acts asks it to and waits.
-type scribe chan chan error
+type scribe struct {
+	asked chan chan error
+	say   func(err error) // logs that the file is not what it should be, or with nil that it is again
+
+	mu     sync.Mutex
+	unkept error // why the file is not what it should be
+}
+
+func newScribe(say func(err error)) *scribe { return &scribe{asked: make(chan chan error), say: say} }
+
+// note keeps whether the file is what it should be, has a change said, and gives err back.
+func (s *scribe) note(err error) error {
+	s.mu.Lock()
+	was := s.unkept
+	s.unkept = err
+	s.mu.Unlock()
+	if (was == nil) != (err == nil) {
+		s.say(err)
+	}
+	return err
+}
+
+// lost says why the file is not what it should be; empty: it is.
+func (s *scribe) lost() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unkept == nil {
+		return ""
+	}
+	return s.unkept.Error()
+}
 
 // serve has the file written when somebody asks, and about once a second when it is due, until ctx ends. After a failure it is left alone for a while.
-func (s scribe) serve(ctx context.Context, due func() bool, write func() error) {
+func (s *scribe) serve(ctx context.Context, due func() bool, write func() error) {
 	look := time.NewTicker(memoryEvery)
 	defer look.Stop()
 	var failed time.Time
@@ -33,7 +64,7 @@ func (s scribe) serve(ctx context.Context, due func() bool, write func() error) 
 		select {
 		case <-ctx.Done():
 			return
-		case reply = <-s:
+		case reply = <-s.asked:
 		case <-look.C:
 			if time.Since(failed) < memoryRetry || !due() {
 				continue
@@ -53,21 +84,21 @@ func (s scribe) serve(ctx context.Context, due func() bool, write func() error) 
 // always is for a file that its writer compares with what it should say.
 func always() bool { return true }
 
-// write has the file written and waits for it, as long as a person would. It goes on when who asked has gone.
-func (s scribe) write(ctx context.Context) error {
+// write has the file written and waits for it, as long as a person would; a disk that hangs longer is noted. It goes on when who asked has gone.
+func (s *scribe) write(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), memoryWait, errSlowDisk)
 	defer cancel()
 	reply := make(chan error, 1)
 	select {
-	case s <- reply:
+	case s.asked <- reply:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return s.note(context.Cause(ctx))
 	}
 	select {
 	case err := <-reply:
 		return err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return s.note(context.Cause(ctx))
 	}
 }
 

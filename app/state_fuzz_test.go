@@ -204,7 +204,7 @@ func FuzzMemoryFile(f *testing.F) {
 		for _, text := range [][]byte{text, sealed(string(text))} { // a checksum is not found by chance
 			left(t, path, text)
 			j := &judged{judge: health.New(now, health.Config{Endpoints: []health.Endpoint{{Name: "control-room"}}})}
-			m := &memory{path: path, sip: j, log: zerolog.Nop(), asked: make(scribe)}
+			m := newMemory(path, j, zerolog.Nop())
 			m.restore()
 			if taken := j.restored == 1; taken != there(path) || taken != (len(m.words()) == 0) {
 				t.Fatalf("taken: %v, still there: %v, said: %q; want it taken, or moved aside and said", taken, there(path), m.words())

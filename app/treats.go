@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -26,21 +25,20 @@ const treatsName = "treats.state"
 
 // treats keeps those orders in a file. Its goroutine alone writes the file; who acts asks it to and waits.
 type treats struct {
-	path  string
-	sip   *sip.Server
-	log   zerolog.Logger
-	asked scribe
+	path string
+	sip  *sip.Server
+	log  zerolog.Logger
+	file *scribe
 
 	written []sip.Treat // what the file says; the goroutine's own
 	at      time.Time   // when it was written, by the monotonic clock
 	wall    time.Time   // and by the one on the wall
-
-	mu     sync.Mutex
-	unkept error // why the file is not what stands
 }
 
 func newTreats(path string, s *sip.Server, log zerolog.Logger) *treats {
-	return &treats{path: path, sip: s, log: log, asked: make(scribe)}
+	t := &treats{path: path, sip: s, log: log}
+	t.file = newScribe(t.say)
+	return t
 }
 
 // restore takes what the run before has left. A file that cannot be understood is moved aside.
@@ -102,7 +100,7 @@ func readTreats(path string) ([]sip.Treat, error) {
 // run writes the file whenever what it should say has changed, until ctx ends.
 func (t *treats) run(ctx context.Context) {
 	t.written, t.at, t.wall = t.sip.Treats(), time.Now(), time.Now().Round(0)
-	t.asked.serve(ctx, always, t.keep)
+	t.file.serve(ctx, always, t.keep)
 }
 
 // keep writes the file if it says something else than what stands, or if the clock on the wall was set.
@@ -111,7 +109,7 @@ func (t *treats) keep() error {
 	now := time.Now()
 	wall := now.Round(0)
 	jump := wall.Sub(t.wall) - now.Sub(t.at)
-	if slices.Equal(all, t.written) && (len(all) == 0 || jump.Abs() < wallShift) && t.lost() == "" {
+	if slices.Equal(all, t.written) && (len(all) == 0 || jump.Abs() < wallShift) && t.file.lost() == "" {
 		return nil
 	}
 	onWall := slices.Clone(all)
@@ -125,27 +123,15 @@ func (t *treats) keep() error {
 	if err == nil {
 		t.written, t.at, t.wall = all, now, wall
 	}
-	t.mu.Lock()
-	was := t.unkept
-	t.unkept = err
-	t.mu.Unlock()
-	switch {
-	case err != nil && was == nil:
-		t.log.Error().Err(err).Msg("which routes are treated as emergency could not be written down: a restart goes back to before; it is tried again")
-	case err == nil && was != nil:
-		t.log.Info().Msg("which routes are treated as emergency is written down again")
-	}
-	return err
+	return t.file.note(err)
 }
 
-// lost says why the file is not what stands; empty: it is.
-func (t *treats) lost() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.unkept == nil {
-		return ""
+func (t *treats) say(err error) {
+	if err != nil {
+		t.log.Error().Err(err).Msg("which routes are treated as emergency could not be written down: a restart goes back to before; it is tried again")
+		return
 	}
-	return t.unkept.Error()
+	t.log.Info().Msg("which routes are treated as emergency is written down again")
 }
 
 // TreatLength says how long an order is to stand, or what is wrong with it: the words are for who asked.
@@ -176,7 +162,7 @@ func (n *Node) Treat(ctx context.Context, req console.TreatRequest) (console.Tre
 		old := treatStatus(*was)
 		result.Replaced = &old
 	}
-	if err := n.treats.asked.write(ctx); err != nil {
+	if err := n.treats.file.write(ctx); err != nil {
 		result.NotKept = err.Error()
 	}
 	_ = n.acted(ctx, journal.Entry{Type: journal.OperatorAct, What: "treat", Route: string(name), By: req.By, Why: req.Why, Took: length}) // acted says it
@@ -197,7 +183,7 @@ func (n *Node) Untreat(ctx context.Context, route, by string) (console.UntreatRe
 		return console.UntreatResult{}, fmt.Errorf("%w: %s is not treated as emergency", console.ErrNotFound, route)
 	}
 	result := console.UntreatResult{Treat: treatStatus(order)}
-	if err := n.treats.asked.write(ctx); err != nil {
+	if err := n.treats.file.write(ctx); err != nil {
 		result.NotKept = err.Error()
 	}
 	_ = n.acted(ctx, journal.Entry{Type: journal.OperatorAct, What: "untreat", Route: string(order.Route), By: by}) // acted says it
@@ -208,7 +194,7 @@ func (n *Node) Untreat(ctx context.Context, route, by string) (console.UntreatRe
 
 // Treats implements console.Node.
 func (n *Node) Treats(context.Context) (console.TreatList, error) {
-	return console.TreatList{Treats: n.treatStatuses(), NotKept: n.treats.lost()}, nil
+	return console.TreatList{Treats: n.treatStatuses(), NotKept: n.treats.file.lost()}, nil
 }
 
 func (n *Node) treatStatuses() []console.TreatStatus {

@@ -59,7 +59,7 @@ var kinds = []Kind{
 	{ConfigRefused, Warning, "the configuration was refused", "nines check FILE names every problem; the configuration of before runs on"},
 	{CertExpires, Warning, "a certificate ends soon", "put a new one in its place"},
 	{CertExpired, Critical, "a certificate has expired", "put a new one in its place; emergency calls go on without it where they may"},
-	{StateUnkept, Warning, "holds or notices cannot be written down", "mend the state folder: full, read-only or hanging; a restart would forget what is not written"},
+	{StateUnkept, Warning, "holds, orders for routes, call-backs or notices cannot be written down", "mend the state folder: full, read-only or hanging; a restart would forget what is not written"},
 	{DiskFull, Warning, "a disk is nearly full", "make room in the folder that is named; calls go on without it"},
 	{BookLoses, Warning, "the book loses entries", "look at the disk under the journal; calls go on, the record has a gap that says so"},
 	{NoPorts, Critical, "media ports are used up", "widen media.ports and restart when few calls talk"},

@@ -96,6 +96,12 @@ func TestAFullDiskHarmsNoCallAndNoOrder(t *testing.T) {
 		t.Errorf("a reload on a full disk: exit %d, %q", code, out)
 	}
 	answered("101")
+	for _, what := range []string{"holds", "orders to treat a route as emergency"} {
+		eventually(t, 10*time.Second, "a notice says that "+what+" are not written down", func() bool {
+			out, code := n.cli("notices", "--json")
+			return code == 0 && strings.Contains(out, what+" are not written down")
+		})
+	}
 	eventually(t, 30*time.Second, "the log says that the book cannot be written", func() bool {
 		return len(n.log.with("the book could not be written", "disk is full")) > 0
 	})
