@@ -133,10 +133,10 @@ func TestTwoNodesThatAreEachOthersPartnerEndACallAfterOneHop(t *testing.T) {
 							back++
 						}
 					}
-					mu.Unlock()
 					if there != 1 || back != 0 {
 						t.Errorf("%d calls went to the neighbour and %d came back; want one and none: %v", there, back, hops)
 					}
+					mu.Unlock()
 					st.nothingLeft()
 					if r, err := warks.Residue(context.Background()); err != nil || r.Sessions != 0 || r.Waiting != 0 {
 						t.Errorf("the neighbour holds %+v (%v); want nothing", r, err)

@@ -32,17 +32,29 @@ type zone struct {
 	dns   DNS
 }
 
+// socketsOfDNS are a UDP and a TCP socket at one port.
+func socketsOfDNS(t *testing.T) (net.PacketConn, net.Listener, int) {
+	t.Helper()
+	var err error
+	for range 100 { // until nobody has the TCP port beside the UDP one
+		pc, udp := net.ListenPacket("udp", "127.0.0.1:0")
+		if udp != nil {
+			t.Fatal(udp)
+		}
+		port := pc.LocalAddr().(*net.UDPAddr).Port
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return pc, ln, port
+		}
+		_ = pc.Close()
+	}
+	t.Fatal(err)
+	return nil, nil, 0
+}
+
 func newZone(t *testing.T, records ...string) *zone {
 	z := &zone{t: t, of: map[string][]dns.RR{}}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := pc.LocalAddr().(*net.UDPAddr).Port
-	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		t.Skipf("no TCP port beside the UDP one: %v", err)
-	}
+	pc, ln, port := socketsOfDNS(t)
 	for _, s := range []*dns.Server{{PacketConn: pc, Handler: z}, {Listener: ln, Handler: z}} {
 		go func() { _ = s.ActivateAndServe() }() // ends with Shutdown
 		t.Cleanup(func() { _ = s.Shutdown() })

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -341,12 +342,13 @@ func TestATalkingCallKeepsItsMediaThroughAFault(t *testing.T) {
 	onStage(t, nil, func(st *stage) {
 		caller, called := st.talk("control-room")
 		before := st.relay.Stats().InUse
-		armed := true
+		var armed atomic.Bool
+		armed.Store(true)
 		st.server.Breaks(func(what any) {
-			if m, ok := what.(*wire.Message); ok && armed && m.Method == "INFO" {
+			if m, ok := what.(*wire.Message); ok && armed.Load() && m.Method == "INFO" {
 				panic("broken on purpose")
 			}
-			if id, ok := sip.Deadline(what); ok && armed && id == caller.callID {
+			if id, ok := sip.Deadline(what); ok && armed.Load() && id == caller.callID {
 				panic("broken on purpose")
 			}
 		})
@@ -360,7 +362,7 @@ func TestATalkingCallKeepsItsMediaThroughAFault(t *testing.T) {
 		if got := st.server.Counters().Panics; got < 4 || got > 60 {
 			t.Errorf("%d faults; a call that breaks at each deadline is left alone for a while", got)
 		}
-		armed = false
+		armed.Store(false)
 		for len(st.carrier.in) > 0 {
 			<-st.carrier.in
 		}

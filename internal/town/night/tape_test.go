@@ -133,6 +133,8 @@ func (t *tape) conversation(callID string) string {
 // talk gives the messages of a conversation in the order of their arrival.
 func (t *tape) talk(id string) []*rung {
 	t.index()
+	t.mu.Lock() // the node may be probing still
+	defer t.mu.Unlock()
 	rungs := make([]*rung, 0, len(t.talks[id]))
 	for _, i := range t.talks[id] {
 		rungs = append(rungs, &t.rungs[i])
