@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"nines/sip/wire"
@@ -98,22 +99,12 @@ func NewPhone(cfg PhoneConfig) (*Phone, error) {
 
 // open opens the sockets and starts their readers; kill ends them.
 func (p *Phone) open() error {
-	udp, err := p.cfg.Net.ListenPacket(p.addr)
+	udp, tcp, addr, err := bind(p.cfg.Net, p.addr, p.cfg.TCP)
 	if err != nil {
-		return err
-	}
-	addr, err := addrPort(udp.LocalAddr())
-	if err != nil {
-		_ = udp.Close()
 		return err
 	}
 	p.addr, p.udp = addr, udp
-	if p.cfg.TCP {
-		tcp, err := p.cfg.Net.Listen(addr)
-		if err != nil {
-			_ = udp.Close()
-			return err
-		}
+	if tcp != nil {
 		if p.cfg.TLS != nil {
 			tcp = tls.NewListener(tcp, p.cfg.TLS)
 		}
@@ -122,6 +113,33 @@ func (p *Phone) open() error {
 	}
 	p.readers.Go(func() { p.readUDP(udp) })
 	return nil
+}
+
+// bind opens a phone's socket and, if it is wanted, a listener at the same port. Where any port will do it goes on until nobody has the other one: on
+// loopback a connection that was closed a minute ago may.
+func bind(n wire.Network, at netip.AddrPort, tcp bool) (net.PacketConn, net.Listener, netip.AddrPort, error) {
+	for tries := 1; ; tries++ {
+		udp, err := n.ListenPacket(at)
+		if err != nil {
+			return nil, nil, at, err
+		}
+		addr, err := addrPort(udp.LocalAddr())
+		if err != nil {
+			_ = udp.Close()
+			return nil, nil, at, err
+		}
+		if !tcp {
+			return udp, nil, addr, nil
+		}
+		l, err := n.Listen(addr)
+		if err == nil {
+			return udp, l, addr, nil
+		}
+		_ = udp.Close()
+		if at.Port() != 0 || tries == 100 || !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, nil, at, err
+		}
+	}
 }
 
 // Addr is where the phone listens.

@@ -2,11 +2,13 @@ package town
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -343,23 +345,62 @@ func TestOptionsMayLie(t *testing.T) {
 	})
 }
 
+// TestAPhoneTakesAPortThatIsFreeForBothTransports: on loopback the TCP port beside a free UDP one may be that of a connection that has just ended.
+func TestAPhoneTakesAPortThatIsFreeForBothTransports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewNetwork(1).Host("a", addrA)
+		taken, err := h.Listen(netip.AddrPortFrom(addrA, 32768)) // the first that is given away
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = taken.Close() }()
+		p := newPhone(t, PhoneConfig{Name: "a", Net: h, Addr: netip.AddrPortFrom(addrA, 0), TCP: true})
+		if port := p.Addr().Port(); port != 32769 {
+			t.Errorf("the phone has port %d, want the first one that is free for UDP and for TCP", port)
+		}
+		if _, err := NewPhone(PhoneConfig{Name: "b", Net: h, Addr: netip.AddrPortFrom(addrA, 32768), TCP: true}); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("a phone that must have a port that is taken got %v, want that it is in use", err)
+		}
+		if packets, listeners, _ := h.Sockets(); packets != 1 || listeners != 2 {
+			t.Errorf("%d sockets and %d listeners are open; want those of the phone, and the listener that was there", packets, listeners)
+		}
+	})
+}
+
+// conversing waits until the far end was heard for a while: on real sockets nobody can say when that is.
+func conversing(ctx context.Context, t *testing.T, record func() Record) {
+	t.Helper()
+	for record().Voice.Heard < 10 {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("nobody is heard: %v, %+v", record(), record().Voice)
+		}
+	}
+}
+
 func TestPhonesOnLoopback(t *testing.T) {
 	loop := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
 	for _, tcp := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tcp %v", tcp), func(t *testing.T) {
 			room := newPhone(t, PhoneConfig{Name: "room", Addr: loop, Script: Always(Answers(50 * time.Millisecond)), Voice: 20 * time.Millisecond, TCP: true, Seed: 1})
 			carrier := newPhone(t, PhoneConfig{Name: "carrier", Addr: loop, Voice: 20 * time.Millisecond, TCP: true, Seed: 2})
-			ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 			defer stop()
 			var calls []*Call
 			for range 10 {
-				c, err := carrier.Place(Dial{URI: "sip:999@" + room.Addr().String(), TCP: tcp, TalkFor: 400 * time.Millisecond})
+				c, err := carrier.Place(Dial{URI: "sip:999@" + room.Addr().String(), TCP: tcp})
 				if err != nil {
 					t.Fatal(err)
 				}
 				calls = append(calls, c)
 			}
 			for _, c := range calls {
+				if err := c.Talks(ctx); err != nil {
+					t.Fatal(err)
+				}
+				conversing(ctx, t, c.Record)
+				c.Clear()
 				if err := c.Ends(ctx); err != nil {
 					t.Fatal(err)
 				}

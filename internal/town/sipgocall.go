@@ -94,15 +94,26 @@ func (c *SipgoCall) edit(f func(r *Record)) {
 	f(&c.rec)
 }
 
-// talks marks the call as answered and lets it speak until it is over.
+// talks marks the call as answered and lets it speak until it is over. One whose phone has been killed meanwhile stays over, and says nothing.
 func (c *SipgoCall) talks() {
-	c.edit(func(r *Record) { r.State, r.Answer = Talking, time.Now() })
+	c.phone.mu.Lock()
+	alive := c.phone.stack == c.stack
+	if alive {
+		c.rec.State, c.rec.Answer = Talking, time.Now()
+		c.stack.running.Add(1) // Kill, which takes the stack away under this lock, waits for it
+	}
+	c.phone.mu.Unlock()
 	close(c.answered)
+	if !alive {
+		return
+	}
 	if c.sess.voice == nil {
+		c.stack.running.Done()
 		return
 	}
 	v, interval := c.sess.voice, c.phone.cfg.Voice
-	c.stack.running.Go(func() { // ends with the call
+	go func() { // ends with the call, or with the stack
+		defer c.stack.running.Done()
 		t := time.NewTicker(interval)
 		defer t.Stop()
 		for {
@@ -111,9 +122,11 @@ func (c *SipgoCall) talks() {
 			case <-t.C:
 			case <-c.done:
 				return
+			case <-c.stack.ctx.Done():
+				return
 			}
 		}
-	})
+	}()
 }
 
 // over ends the call at this phone. Only the goroutine that runs the call says so.

@@ -103,53 +103,46 @@ func (p *SipgoPhone) Restart() error {
 
 // open starts a stack. Kill ends it.
 func (p *SipgoPhone) open() (*stack, error) {
-	conn, err := p.cfg.Net.ListenPacket(p.addr)
+	conn, listener, addr, err := bind(p.cfg.Net, p.addr, p.cfg.TCP)
 	if err != nil {
-		return nil, err
-	}
-	addr, err := addrPort(conn.LocalAddr())
-	if err != nil {
-		_ = conn.Close()
 		return nil, err
 	}
 	p.addr = addr
-	s := &stack{gate: newGate(conn)}
+	s := &stack{gate: newGate(conn), listener: listener}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
-	if err := p.build(s); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	server, err := p.serve(s)
+	server, err := p.build(s)
 	if err != nil {
+		s.stop(err)
 		_ = conn.Close()
+		if listener != nil {
+			_ = listener.Close()
+		}
 		return nil, err
 	}
 	s.running.Go(func() { _ = server.ServeUDP(s.gate) }) // ends when the socket closes
 	<-s.gate.serving                                     // from now on requests leave from this socket
-	if p.cfg.TCP {
-		if s.listener, err = p.cfg.Net.Listen(addr); err != nil {
-			p.shut(s)
-			return nil, err
-		}
+	if listener != nil {
 		s.running.Go(func() { _ = server.ServeTCP(s.listener) }) // ends when the listener closes
 	}
 	return s, nil
 }
 
-// build makes user agent, client and dialogs.
-func (p *SipgoPhone) build(s *stack) error {
+// build makes user agent, client, dialogs and server.
+func (p *SipgoPhone) build(s *stack) (*sipgo.Server, error) {
 	host := p.addr.Addr().String()
 	var err error
 	if s.ua, err = sipgo.NewUA(sipgo.WithUserAgent(p.cfg.Name), sipgo.WithUserAgentHostname(host)); err != nil {
-		return err
+		return nil, err
 	}
 	self := sip.Uri{Scheme: "sip", User: p.cfg.Name, Host: bracketed(p.addr.Addr()), Port: int(p.addr.Port())}
 	options := []sipgo.ClientOption{sipgo.WithClientAddr(p.addr.String()), sipgo.WithClientNAT()}
 	if s.overTCP, err = newDialogs(s.ua, self, "tcp", options...); err != nil {
-		return err
+		return nil, err
 	}
-	s.overUDP, err = newDialogs(s.ua, self, "", append(options, sipgo.WithClientConnectionAddr(p.addr.String()))...)
-	return err
+	if s.overUDP, err = newDialogs(s.ua, self, "", append(options, sipgo.WithClientConnectionAddr(p.addr.String()))...); err != nil {
+		return nil, err
+	}
+	return p.serve(s)
 }
 
 func newDialogs(ua *sipgo.UserAgent, self sip.Uri, transport string, options ...sipgo.ClientOption) (dialogs, error) {

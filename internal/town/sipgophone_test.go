@@ -177,7 +177,7 @@ func TestSipgosPhonesOnLoopback(t *testing.T) {
 		t.Run(fmt.Sprintf("tcp %v", tcp), func(t *testing.T) {
 			room := newSipgoPhone(t, PhoneConfig{Name: "room", Addr: loop, Script: Always(Answers(200 * time.Millisecond)), Voice: 20 * time.Millisecond, TCP: true, Seed: 1})
 			carrier := newSipgoPhone(t, PhoneConfig{Name: "carrier", Addr: loop, Voice: 20 * time.Millisecond, TCP: true, Seed: 2})
-			ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 			defer stop()
 			var calls []*SipgoCall
 			for range 5 {
@@ -185,13 +185,15 @@ func TestSipgosPhonesOnLoopback(t *testing.T) {
 				if tcp {
 					uri += ";transport=tcp"
 				}
-				c, err := carrier.Place(Dial{URI: uri, TCP: tcp, TalkFor: 400 * time.Millisecond})
+				c, err := carrier.Place(Dial{URI: uri, TCP: tcp})
 				if err != nil {
 					t.Fatal(err)
 				}
 				calls = append(calls, c)
 			}
 			for _, c := range calls {
+				conversing(ctx, t, c.Record)
+				c.Clear()
 				select {
 				case <-c.Done():
 				case <-ctx.Done():

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"nines/sip/wire"
 )
 
 // WorldConfig describes a world on loopback. The zero value is a good demo.
@@ -23,6 +25,8 @@ type WorldConfig struct {
 	Other  string        // what every fifth call dials; empty: the same
 	Seed   uint64
 	TCP    bool // the rooms listen on TCP as well
+
+	net *Network // nil: loopback; tests let years pass in memory
 }
 
 // Room is a control room of a world.
@@ -146,15 +150,15 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 	cfg.Number = cmp.Or(cfg.Number, "999")
 	w := &World{cfg: cfg, calls: make(map[string]*WorldCall), placed: make(chan struct{}), stop: func() {}}
 	var err error
-	w.carrier, err = onLoopback(netip.AddrFrom4([4]byte{127, 0, 0, 2}), func(at netip.AddrPort) (*Phone, error) {
-		return NewPhone(PhoneConfig{Name: "carrier", Addr: at, Voice: cfg.Voice, Seed: cfg.Seed})
+	w.carrier, err = at(cfg.net, "carrier", netip.AddrFrom4([4]byte{127, 0, 0, 2}), func(where wire.Network, at netip.AddrPort) (*Phone, error) {
+		return NewPhone(PhoneConfig{Name: "carrier", Net: where, Addr: at, Voice: cfg.Voice, Seed: cfg.Seed})
 	})
 	if err != nil {
 		return nil, err
 	}
 	for i, name := range []string{"primary", "standby", "warwickshire", "staffordshire"} {
-		room, err := onLoopback(netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)}), func(at netip.AddrPort) (*SipgoPhone, error) {
-			return NewSipgoPhone(PhoneConfig{Name: name, Addr: at, TCP: cfg.TCP, Voice: cfg.Voice, Seed: cfg.Seed + uint64(i), Script: Always(Answers(cfg.Answer))})
+		room, err := at(cfg.net, name, netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)}), func(where wire.Network, at netip.AddrPort) (*SipgoPhone, error) {
+			return NewSipgoPhone(PhoneConfig{Name: name, Net: where, Addr: at, TCP: cfg.TCP, Voice: cfg.Voice, Seed: cfg.Seed + uint64(i), Script: Always(Answers(cfg.Answer))})
 		})
 		if err != nil {
 			w.Close()
@@ -165,11 +169,16 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 	return w, nil
 }
 
-// onLoopback opens a phone at an address, or at 127.0.0.1 where the system has no other loopback address.
-func onLoopback[P any](addr netip.Addr, open func(netip.AddrPort) (P, error)) (P, error) {
-	p, err := open(netip.AddrPortFrom(addr, 0))
+// at opens a phone at an address of loopback, or at 127.0.0.1 where the system has no other; in memory on a host of its own.
+func at[P any](n *Network, name string, addr netip.Addr, open func(wire.Network, netip.AddrPort) (P, error)) (P, error) {
+	if n != nil {
+		b := addr.As4()
+		addr = netip.AddrFrom4([4]byte{10, b[1], b[2], b[3]})
+		return open(n.Host(name, addr), netip.AddrPortFrom(addr, 5060))
+	}
+	p, err := open(Kernel{}, netip.AddrPortFrom(addr, 0))
 	if err != nil {
-		p, err = open(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0))
+		p, err = open(Kernel{}, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0))
 	}
 	return p, err
 }
