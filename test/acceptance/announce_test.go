@@ -168,6 +168,8 @@ func (c *crisis) callers(n, rate int, over chan<- []town.Record) {
 func TestFiftyRoutineCallersASecondHearTheTextAndNoEmergencyIsSlower(t *testing.T) {
 	c := inCrisis(t)
 	before := c.emergencies(50)
+	watch := watchOurselves()
+	defer watch.Stop()
 	over := make(chan []town.Record, 1)
 	go c.callers(600, 50, over) // ends by itself; what it did is waited for below
 	during := c.emergencies(100)
@@ -192,15 +194,16 @@ func TestFiftyRoutineCallersASecondHearTheTextAndNoEmergencyIsSlower(t *testing.
 		}
 	}
 	t.Logf("%d callers heard the text twice, byte by byte; %d otherwise", whole, otherwise)
-	if whole < 590 { // a packet may be lost on a busy loopback
-		t.Errorf("%d of 600 callers heard the text whole", whole)
+	// A packet may be lost on a busy loopback. Who listens while this machine stands still misses something, and those are the callers of three seconds.
+	if cut := int(50 * (3*float64(watch.Stalls()) + watch.Worst().Seconds())); whole < 590-cut {
+		t.Errorf("%d of 600 callers heard the text whole; this machine stood still %d times, for %v at worst", whole, watch.Stalls(), watch.Worst())
 	}
 	if len(before) != 50 || len(during) != 100 {
 		t.Fatalf("%d of 50 emergency calls were answered before, %d of 100 during the rush; want all", len(before), len(during))
 	}
 	quiet, rush := before[len(before)*95/100], during[len(during)*95/100]
 	t.Logf("emergency calls waited %v at most in 95 of 100 cases before the rush, %v during it", quiet, rush)
-	if rush > quiet+250*time.Millisecond {
+	if rush > quiet+250*time.Millisecond+2*watch.Worst() {
 		t.Errorf("95 of 100 emergency calls waited up to %v in the rush, %v before; want no difference that a caller notices", rush, quiet)
 	}
 	c.node.empty(10 * time.Second)

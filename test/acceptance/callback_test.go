@@ -62,7 +62,10 @@ func TestWhoFailedAndDidNotGetThroughIsRungBack(t *testing.T) {
 	}
 	eventually(t, 30*time.Second, "thirty callers wait", func() bool { return list().Open == 30 })
 	eventually(t, 30*time.Second, "nobody talks", func() bool { return n.status().Calls.Total == 0 })
-	time.Sleep(500 * time.Millisecond) // the book writes four times a second
+	eventually(t, 20*time.Second, "the end of every call is in the book", func() bool {
+		out, code := n.cli("journal", "export", "--type", "CallEndLogEvent")
+		return code == 0 && strings.Count(out, "\n") == 70
+	})
 
 	check := func(when string, want int, missing ...string) {
 		t.Helper()

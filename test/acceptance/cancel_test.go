@@ -124,14 +124,15 @@ func TestNoCancelLeavesAnythingBehind(t *testing.T) {
 	}) {
 		t.Errorf("more than twice 64·T1 after the last call nines still holds %+v", residue)
 	}
-	if left := diff(ours(t), before); len(left) > 0 {
+	var left []string
+	if !poll(5*time.Second, func() bool { left = diff(ours(t), before); return len(left) == 0 }) { // what answered us may be on its way out
 		t.Errorf("goroutines that were not there before the calls:\n%s", strings.Join(left, "\n\n"))
 	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Errorf("nines ended with %v", err)
 	}
-	if left := ours(t); !poll(2*time.Second, func() bool { left = ours(t); return len(left) == 0 }) {
+	if !poll(10*time.Second, func() bool { left = ours(t); return len(left) == 0 }) {
 		t.Errorf("goroutines that outlive nines:\n%s", strings.Join(left, "\n\n"))
 	}
 	for _, line := range log.with("broke an invariant", "panic") {

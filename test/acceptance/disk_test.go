@@ -56,8 +56,10 @@ func TestAFullDiskHarmsNoCallAndNoOrder(t *testing.T) {
 			return r != nil && r.State == town.Talking
 		})
 	}
+	given := map[string]int{}
 	order := func(verb, what, length string) (out string, code int) {
 		t.Helper()
+		given[verb]++
 		if verb == "treat" {
 			return n.cli(verb, what, "as", "emergency", "--for", length, "--why", "999 is down", "--by", "alice")
 		}
@@ -76,16 +78,23 @@ func TestAFullDiskHarmsNoCallAndNoOrder(t *testing.T) {
 	}
 
 	filler := filepath.Join(state, "filler")
+	refused := func(verb, what, length string) (out string, code int) { // by the disk; the program gives some of it back now and then
+		t.Helper()
+		for try := 0; try < 20 && code == 0 && !strings.Contains(out, "NOT SURVIVE A RESTART"); try++ {
+			fill(t, filler)
+			out, code = order(verb, what, length)
+		}
+		return out, code
+	}
 	fill(t, filler)
 	for range 20 {
 		answered("101")
 		answered("999")
 	}
-	fill(t, filler) // what the program gave back
-	if out, code := order("treat", "101", "2h"); code != 0 || !strings.Contains(out, "NOT SURVIVE A RESTART") || !strings.Contains(out, "no space left") {
+	if out, code := refused("treat", "101", "2h"); code != 0 || !strings.Contains(out, "NOT SURVIVE A RESTART") || !strings.Contains(out, "no space left") {
 		t.Errorf("an order on a full disk: exit %d, %q; want it obeyed, and the reason why it is not written down", code, out)
 	}
-	if out, code := order("hold", "control-room", "2h"); code != 0 || !strings.Contains(out, "NOT SURVIVE A RESTART") {
+	if out, code := refused("hold", "control-room", "2h"); code != 0 || !strings.Contains(out, "NOT SURVIVE A RESTART") {
 		t.Errorf("a hold on a full disk: exit %d, %q; want it obeyed, and that it is not written down", code, out)
 	}
 	if l := orders(); l.NotKept == "" || time.Until(l.Treats[0].Until) < 90*time.Minute {
@@ -112,7 +121,7 @@ func TestAFullDiskHarmsNoCallAndNoOrder(t *testing.T) {
 	eventually(t, 60*time.Second, "the order is written down", func() bool { return orders().NotKept == "" })
 	eventually(t, 60*time.Second, "both orders and the hold are in the book", func() bool {
 		out, code := n.cli("journal", "tail", "--type", "NinesOperatorAct")
-		return code == 0 && strings.Count(out, "treat") == 2 && strings.Contains(out, "hold")
+		return code == 0 && strings.Count(out, "treat") == given["treat"] && strings.Contains(out, "hold")
 	})
 	n.kill9()
 	n.console = nil

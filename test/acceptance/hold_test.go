@@ -92,7 +92,7 @@ func answeredBy(t *testing.T, carrier *town.Phone, p place, rooms ...*town.Phone
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := c.Talks(ctx); err != nil {
 		t.Fatalf("nobody answered: %v", err)

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,8 +15,9 @@ import (
 type outage struct {
 	from, to time.Time
 	kind     string
-	served   int // calls that the primary had answered since it was back
 }
+
+func (o outage) over() bool { return !o.to.IsZero() }
 
 // TestPrimaryIsKilledAndRestoredUnderLoad: calls come all the time while the primary dies in two ways, by turns: its process is killed (the port is
 // closed), or it falls silent (a black hole). No call may be lost, whatever happens, and only those that come before the first failed evidence may
@@ -32,7 +33,6 @@ func TestPrimaryIsKilledAndRestoredUnderLoad(t *testing.T) {
 		// its calls back, it serves for longer than that.
 		kills, cycle = 10, 15*time.Second
 	}
-	total := rate * kills * int(cycle/time.Second)
 	p := newPlace()
 	script := town.Always(town.Answers(answer))
 	primary := phone(t, town.PhoneConfig{Name: "control-room", Addr: p.sip(10), Script: script, Lenient: true})
@@ -42,34 +42,52 @@ func TestPrimaryIsKilledAndRestoredUnderLoad(t *testing.T) {
 	n.verdict("up", "control-room", "standby")
 
 	watch := watchOurselves()
-	defer watch.stop()
+	defer watch.Stop()
 	tally := &callTally{}
 	pace := time.NewTicker(time.Second / rate)
 	defer pace.Stop()
 	begin := time.Now()
 	var outages []outage
-	for i := range total {
+	var releases sync.WaitGroup
+	defer releases.Wait()
+	total, well, released := 0, begin, begin // when the primary was restored, and somebody last said so
+	// Calls have brought the room down: probes alone don't bring it back (R17), somebody has to say that it may.
+	release := func() {
+		released = time.Now()
+		releases.Go(func() { n.cli("release", "control-room", "--by", "tester") })
+	}
+	// again says that the primary has answered since it was restored: a kill that hits one without calls shows nothing.
+	again := func() bool {
+		tally.sweep(carrier, primary, standby)
+		return tally.latest[primary].After(well)
+	}
+	for quiet := time.Second; len(outages) < kills || !outages[kills-1].over() || time.Since(well) < cycle-2500*time.Millisecond; total++ {
 		<-pace.C
-		round := time.Since(begin) - time.Duration(len(outages))*cycle
 		switch last := len(outages) - 1; {
-		case last >= 0 && outages[last].to.IsZero() && time.Since(outages[last].from) > 1500*time.Millisecond:
+		case last >= 0 && !outages[last].over():
+			if time.Since(outages[last].from) < 1500*time.Millisecond {
+				break
+			}
 			if err := restore(primary, outages[last].kind); err != nil {
 				t.Fatal(err)
 			}
-			// Calls have brought the room down: probes alone don't bring it back (R17), somebody has to say that it may.
-			go n.cli("release", "control-room", "--by", "tester")
-			outages[last].to = time.Now()
-		case len(outages) < kills && round > time.Second:
-			tally.sweep(carrier, primary)
-			o := outage{kind: []string{"killed", "silent"}[len(outages)%2], served: tally.at(primary)}
+			well, quiet = time.Now(), cycle-1500*time.Millisecond
+			outages[last].to = well
+			release()
+		case len(outages) < kills && time.Since(well) > quiet && again():
+			o := outage{kind: []string{"killed", "silent"}[len(outages)%2]}
 			kill(primary, o.kind)
 			o.from = time.Now()
 			outages = append(outages, o)
+		case len(outages) > 0 && time.Since(well) > quiet && time.Since(released) > 2*time.Second: // it may have been said before the room was known to be down
+			release()
+		case time.Since(well) > cycle+time.Minute:
+			t.Fatalf("the primary has no calls a minute after it was restored from %+v", outages)
 		}
 		if _, err := carrier.Place(town.Dial{URI: "sip:999@" + p.sip(1).String(), TalkFor: talk}); err != nil {
 			t.Fatal(err)
 		}
-		if i%rate == 0 {
+		if total%rate == 0 {
 			tally.sweep(carrier, primary, standby)
 		}
 	}
@@ -78,23 +96,12 @@ func TestPrimaryIsKilledAndRestoredUnderLoad(t *testing.T) {
 		tally.sweep(carrier, primary, standby)
 		return len(tally.placed) == total
 	})
-	late := watch.stop()
+	late := watch.Stop()
 
 	worst := tally.judge(t, outages, answer, 100*time.Millisecond+2*late)
 	t.Logf("%d calls at %.0f a second, %d kills, %d answered by control-room, %d by standby; our own worst delay %v\n%s", total, float64(total)/ran.Seconds(),
 		len(outages), tally.at(primary), tally.at(standby), late, histogram(tally.delays()))
 	t.Logf("calls that came after the first failed evidence waited at most %v", worst)
-	if len(outages) != kills {
-		t.Errorf("the primary was killed %d times, want %d", len(outages), kills)
-	}
-	for i, o := range outages {
-		if before := 0; i > 0 {
-			before = outages[i-1].served
-			if o.served == before {
-				t.Errorf("kill %d (%s) hit a primary that had not answered since it was restored: it never got its calls back", i+1, o.kind)
-			}
-		}
-	}
 	n.empty(5 * time.Second)
 }
 
@@ -118,6 +125,7 @@ func restore(p *town.Phone, kind string) error {
 type callTally struct {
 	placed   []town.Record
 	answered map[*town.Phone]int
+	latest   map[*town.Phone]time.Time // answer
 }
 
 // sweep takes what is over from a carrier and from rooms.
@@ -127,12 +135,15 @@ func (c *callTally) sweep(carrier *town.Phone, rooms ...*town.Phone) {
 		c.placed = append(c.placed, r)
 	}
 	if c.answered == nil {
-		c.answered = map[*town.Phone]int{}
+		c.answered, c.latest = map[*town.Phone]int{}, map[*town.Phone]time.Time{}
 	}
 	for _, room := range rooms {
 		for _, r := range room.Sweep() {
 			if !r.Answer.IsZero() && slices.Contains(r.Finals, 200) {
 				c.answered[room]++
+				if r.Answer.After(c.latest[room]) {
+					c.latest[room] = r.Answer
+				}
 			}
 		}
 	}
@@ -220,43 +231,4 @@ func bound(bounds []time.Duration, i int) string {
 		return fmt.Sprintf("> %ds", bounds[i-1]/1000)
 	}
 	return fmt.Sprintf("≤ %dms", bounds[i])
-}
-
-// ownDelay measures how late this process itself is: what it sees late was perhaps not late.
-type ownDelay struct {
-	quit  chan struct{}
-	done  chan struct{}
-	worst atomic.Int64
-}
-
-func watchOurselves() *ownDelay {
-	o := &ownDelay{quit: make(chan struct{}), done: make(chan struct{})}
-	go func() { // ends with stop
-		defer close(o.done)
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		last := time.Now()
-		for {
-			select {
-			case <-tick.C:
-				now := time.Now()
-				o.worst.Store(max(o.worst.Load(), int64(now.Sub(last)-5*time.Millisecond)))
-				last = now
-			case <-o.quit:
-				return
-			}
-		}
-	}()
-	return o
-}
-
-// stop ends the watch and gives the worst delay.
-func (o *ownDelay) stop() time.Duration {
-	select {
-	case <-o.quit:
-	default:
-		close(o.quit)
-	}
-	<-o.done
-	return time.Duration(o.worst.Load())
 }

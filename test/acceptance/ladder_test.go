@@ -77,6 +77,8 @@ func TestNextEndpointAnswersWhateverTheFirstDoes(t *testing.T) {
 		return !slices.ContainsFunc(n.status().Endpoints, func(e console.EndpointStatus) bool { return e.Verdict != "up" })
 	})
 
+	watch := watchOurselves()
+	defer watch.Stop()
 	calls := make([]*town.Call, len(rows))
 	for i, r := range rows {
 		if r.dies != nil {
@@ -88,7 +90,7 @@ func TestNextEndpointAnswersWhateverTheFirstDoes(t *testing.T) {
 		}
 		calls[i] = c
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for i, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
@@ -96,8 +98,8 @@ func TestNextEndpointAnswersWhateverTheFirstDoes(t *testing.T) {
 				t.Fatalf("the call was not answered: %v", err)
 			}
 			rec := calls[i].Record()
-			if d := rec.Delay(); d < r.after || d > r.after+late {
-				t.Errorf("answered after %v; the next endpoint is due after %v", d, r.after)
+			if d := rec.Delay(); d < r.after || d > r.after+slack(watch) {
+				t.Errorf("answered after %v; the next endpoint is due after %v (this machine was late by %v)", d, r.after, watch.Worst())
 			}
 			if got := record(standby, rec.ID); got == nil || got.State != town.Talking {
 				t.Errorf("the standby knows of the call: %v; want it talking there", got)
@@ -121,7 +123,7 @@ func (r rung) checkLoser(t *testing.T, room *town.Phone, id string) {
 		return
 	}
 	var rec *town.Record
-	if !poll(2*time.Second, func() bool {
+	if !poll(5*time.Second, func() bool {
 		rec = record(room, id)
 		return rec != nil && rec.State == town.Over
 	}) {
@@ -190,8 +192,8 @@ routes:
 	if got.Unacked || got.End != town.ByPeer {
 		t.Errorf("at the control room the call ended by %v, unacked %v; want the caller's BYE by the way that the 200 came", got.End, got.Unacked)
 	}
-	if rec.Voice.Heard < 100 || rec.Voice.Changed != 0 {
-		t.Errorf("the caller heard %d packets in 4 s, %d of them changed; want about 200", rec.Voice.Heard, rec.Voice.Changed)
+	if !most(rec.Voice.Heard, got.Voice.Sent) || rec.Voice.Changed != 0 {
+		t.Errorf("the caller heard %d of the room's %d packets in 4 s, %d of them changed; want most", rec.Voice.Heard, got.Voice.Sent, rec.Voice.Changed)
 	}
 	if standby.Heard("INVITE") != 0 {
 		t.Error("the standby was asked although the control room had answered")

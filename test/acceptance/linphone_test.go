@@ -40,7 +40,7 @@ func newLinphone(t *testing.T, dir string) *linphone {
 	conf := fmt.Sprintf(`[sip]
 sip_port=0
 sip_tcp_port=0
-sip_tls_port=5071
+sip_tls_port=%d
 guess_hostname=0
 bind_address=127.0.0.1
 contact=sip:caller@127.0.0.1
@@ -56,7 +56,7 @@ audio_rtp_port=%d
 bind_address=127.0.0.1
 [video]
 enabled=0
-`, dir, freePort(t).Port())
+`, freePort(t).Port(), dir, freePort(t).Port())
 	for name, text := range map[string][]byte{"linphonerc": []byte(conf), "tone.wav": tone(440, 60*time.Second)} {
 		if err := os.WriteFile(filepath.Join(l.dir, name), text, 0o600); err != nil {
 			t.Fatal(err)

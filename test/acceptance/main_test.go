@@ -168,8 +168,8 @@ func (n *node) launch() {
 	case err := <-n.exited:
 		n.gone = true
 		t.Fatalf("nines ended instead of taking calls: %v\n%s", err, n.log.tail(20))
-	case <-time.After(20 * time.Second):
-		t.Fatalf("nines does not take calls after 20 s\n%s", n.log.tail(20))
+	case <-time.After(time.Minute):
+		t.Fatalf("nines does not take calls after a minute\n%s", n.log.tail(20))
 	}
 }
 
@@ -184,7 +184,7 @@ func (n *node) stop() {
 	if err := n.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Errorf("nines had ended before it was told to: %v\n%s", err, n.log.tail(20))
 	}
-	patience := 10 * time.Second
+	patience := 30 * time.Second
 	if t.Failed() {
 		patience = time.Second // calls may be left, which nines waits for
 	}
@@ -211,7 +211,7 @@ func (n *node) stop() {
 // status asks the node how it is.
 func (n *node) status() console.Status {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if n.console == nil {
 		n.console = console.NewClient(n.dir + "/run") // one for all questions: each keeps a connection
@@ -223,11 +223,11 @@ func (n *node) status() console.Status {
 	return st
 }
 
-// verdict waits until an endpoint is believed to be so.
+// verdict waits until an endpoint is believed to be so. A node that has stood still believes nothing for two seconds after that (R13).
 func (n *node) verdict(want string, endpoints ...string) {
 	n.t.Helper()
 	for _, name := range endpoints {
-		eventually(n.t, 15*time.Second, name+" is "+want, func() bool {
+		eventually(n.t, time.Minute, name+" is "+want, func() bool {
 			st := n.status()
 			e, ok := st.Endpoint(name)
 			return ok && e.Verdict == want
@@ -278,20 +278,29 @@ func eventually(t *testing.T, within time.Duration, what string, is func() bool)
 	}
 }
 
-// poll looks again and again whether something is true. What happens in another process sends no event.
+// poll looks again and again whether something is true. What happens in another process sends no event. Time in which this process had no turn does not
+// count: nobody could look.
 func poll(within time.Duration, is func() bool) bool {
-	end := time.After(within)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-end:
-			return is()
+	const pause, most = 20 * time.Millisecond, 200 * time.Millisecond
+	for spent := time.Duration(0); !is(); {
+		if spent >= within {
+			return false
 		}
+		slept := time.Now()
+		time.Sleep(pause)
+		spent += min(time.Since(slept), most)
 	}
 	return true
 }
+
+// watchOurselves measures what this machine is capable of, beside a test that measures nines.
+func watchOurselves() *town.Lateness { return town.WatchLateness() }
+
+// slack is how much later than promised something may be, that one of our own threads and one of nines' had to wait for their turn for.
+func slack(watch *town.Lateness) time.Duration { return late + 2*watch.Worst() }
+
+// stalls counts how often a node has said that it stood still: what it saw then it believes nobody (R13).
+func (n *node) stalls() int { return len(n.log.with(`"message":"we were late ourselves`)) }
 
 // phone starts a phone of the town on the real network. The test's end closes it, and complains of what others told it.
 func phone(t *testing.T, cfg town.PhoneConfig) *town.Phone {

@@ -130,6 +130,10 @@ func TestABrokenInviteIsAnsweredAndRemembered(t *testing.T) {
 			t.Errorf("%s the page marks %d calls as malformed, want %d", when, strings.Count(page, "had to be mended"), len(broken))
 		}
 	}
+	eventually(t, 5*time.Second, "the console knows how every call ended", func() bool {
+		_, list := get(t, p, "/api/v1/calls")
+		return strings.Count(list, `"outcome":"answered"`) == len(broken)+1
+	})
 	listed("from memory")
 	if got := n.status().SIP.Salvaged - salvaged; got < uint64(len(broken)) {
 		t.Errorf("%d are counted as mended, want %d", got, len(broken))

@@ -17,7 +17,7 @@ func TestNewCallsGoOnWhileFiveHundredAreRescued(t *testing.T) {
 	k := talk(t, strings.Replace(rescueRooms, `["{200}/32"]`, `["{200}/31"]`, 1), false, town.Always(town.Picked()), talking, 100*time.Millisecond)
 	caller := phone(t, town.PhoneConfig{Name: "newcomer", Addr: k.place.sip(201)})
 	watch := watchOurselves()
-	defer watch.stop()
+	defer watch.Stop()
 	pace := time.NewTicker(time.Second / rate)
 	defer pace.Stop()
 	var placed []*town.Call

@@ -35,10 +35,13 @@ func TestRoomThatRingsAndVanishesLosesItsCallsToTheStandby(t *testing.T) {
 		_, ringing, _ := carrier.Live()
 		return ringing == calls
 	})
+	k := &talkers{t: t, node: n}
+	watch := watchOurselves()
+	defer watch.Stop()
 	primary.Freeze()
 	died := time.Now()
 
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for _, c := range placed {
 		if err := c.Talks(ctx); err != nil {
@@ -47,8 +50,8 @@ func TestRoomThatRingsAndVanishesLosesItsCallsToTheStandby(t *testing.T) {
 		rec := c.Record()
 		if at := record(standby, rec.ID); at == nil {
 			t.Errorf("%v: the standby knows nothing of it", rec)
-		} else if wait := at.Asked.Sub(died); wait > 4*time.Second {
-			t.Errorf("the call was at the standby %v after the primary died; at most 4 s are due", wait)
+		} else if wait := at.Asked.Sub(died); wait > 4*time.Second+k.late(watch) {
+			t.Errorf("the call was at the standby %v after the primary died; at most 4 s are due (and %v for this machine)", wait, k.late(watch))
 		}
 		if len(rec.Finals) != 1 || rec.Finals[0] != 200 || len(rec.Tags) != 1 {
 			t.Errorf("the carrier saw finals %v and %d To tags; want one 200 and one tag", rec.Finals, len(rec.Tags))

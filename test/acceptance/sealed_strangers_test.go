@@ -142,7 +142,7 @@ func (s *sealedStage) pinged(host int, cfg *tls.Config) (string, error) {
 	if _, err := c.Write(s.overSealed("OPTIONS", c, dialog{})); err != nil {
 		return "", err
 	}
-	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 	answer := make([]byte, 4096)
 	k, err := c.Read(answer)
 	line, _, _ := strings.Cut(string(answer[:k]), "\r\n")
@@ -177,14 +177,16 @@ func (s *sealedStage) begin() (judge func()) {
 		}
 	})
 	every(300*time.Millisecond, func() {
-		begin := time.Now()
+		watch, begin := watchOurselves(), time.Now()
+		defer watch.Stop()
 		line, err := s.pinged(200, s.secure)
-		if took := time.Since(begin); err != nil || line != "SIP/2.0 200 OK" || took > time.Second+late {
+		if took := time.Since(begin); err != nil || line != "SIP/2.0 200 OK" || took > time.Second+slack(watch) {
 			s.t.Errorf("a trunk's new connection got %q, %v after %v; want 200 within a second", line, err, took)
 		}
 		pinged.Add(1)
 	})
-	tally := &callTally{}
+	tally, watch := &callTally{}, watchOurselves()
+	s.t.Cleanup(func() { watch.Stop() })
 	return func() {
 		stop()
 		wg.Wait()
@@ -192,7 +194,7 @@ func (s *sealedStage) begin() (judge func()) {
 			tally.sweep(carrier)
 			return len(tally.placed) == int(placed.Load())
 		})
-		tally.judge(s.t, nil, 0, late)
+		tally.judge(s.t, nil, 0, slack(watch))
 		if placed.Load() < 20 || pinged.Load() < 5 {
 			s.t.Errorf("only %d calls and %d connections meanwhile", placed.Load(), pinged.Load())
 		}
@@ -228,14 +230,20 @@ func (s *sealedStage) hang() (hung []net.Conn) {
 
 // ends checks that nines has closed them: who is unknown at once, whoever is let in when a handshake has had its time.
 func (s *sealedStage) ends(hung []net.Conn, drop bool) {
-	begin := time.Now()
+	watch, begin := watchOurselves(), time.Now()
+	defer watch.Stop()
 	for i, c := range hung {
 		limit := 8 * time.Second
 		if drop && i < len(hung)-hungBroken {
 			limit = 2 * time.Second
 		}
 		_ = c.SetReadDeadline(begin.Add(limit))
-		if _, err := io.Copy(io.Discard, c); isTimeout(err) {
+		_, err := io.Copy(io.Discard, c)
+		if isTimeout(err) { // if we had no turn meanwhile its end may lie there already
+			_ = c.SetReadDeadline(time.Now().Add(2 * watch.Worst()).Add(10 * time.Millisecond))
+			_, err = io.Copy(io.Discard, c)
+		}
+		if isTimeout(err) {
 			s.t.Errorf("connection %d from %v that never ends its handshake is still open", i, c.LocalAddr())
 		}
 	}

@@ -177,7 +177,7 @@ func TestNoSecretIsShown(t *testing.T) {
 // begins is what the console says to a request, or of one that goes on, like the live events, its first second.
 func begins(t *testing.T, p place, path string, headers ...string) string {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", p.at(1, 8080).String(), 2*time.Second)
+	c, err := net.DialTimeout("tcp", p.at(1, 8080).String(), 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,12 @@ func begins(t *testing.T, p place, path string, headers ...string) string {
 	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\n", path, p.at(1, 8080), strings.Join(headers, "")); err != nil {
 		t.Fatal(err)
 	}
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	first := make([]byte, 1)
+	if _, err := c.Read(first); err != nil {
+		t.Fatalf("the console does not answer GET %s: %v", path, err)
+	}
 	_ = c.SetReadDeadline(time.Now().Add(time.Second)) // the live events go on for ever
 	text, _ := io.ReadAll(c)
-	return string(text)
+	return string(first) + string(text)
 }

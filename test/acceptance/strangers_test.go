@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +41,8 @@ routes:
 	n.verdict("up", "control-room", "desk")
 	memory := resident(t, n.cmd.Process.Pid)
 
+	watch := watchOurselves()
+	defer watch.Stop()
 	good := phone(t, town.PhoneConfig{Name: "good", Addr: p.at(200, 5062)})
 	ctx, stop := context.WithCancel(t.Context())
 	tally, placed := &callTally{}, make(chan int, 1)
@@ -77,7 +80,7 @@ routes:
 		tally.sweep(good)
 		return len(tally.placed) == want
 	})
-	tally.judge(t, nil, 0, late)
+	tally.judge(t, nil, 0, slack(watch))
 	if want < 20 {
 		t.Errorf("only %d good calls were placed meanwhile", want)
 	}
@@ -145,15 +148,25 @@ const offer = "v=0\r\no=- 1 1 IN IP4 HOST\r\ns=-\r\nc=IN IP4 HOST\r\nt=0 0\r\nm=
 // dialog is what a hand-written request says about its call.
 type dialog struct{ callID, branch, toTag, cseq, contact, body, extra string }
 
-var serial = rand.New(rand.NewPCG(9, 10))
+var serial = struct {
+	sync.Mutex // tests run beside each other
+	*rand.Rand
+}{Rand: rand.New(rand.NewPCG(9, 10))}
+
+// unique is a name that no other request has.
+func unique() string {
+	serial.Lock()
+	defer serial.Unlock()
+	return strconv.FormatUint(serial.Uint64(), 36)
+}
 
 // request writes a request by hand.
 func request(method string, from netip.AddrPort, p place, d dialog) []byte {
 	if d.callID == "" {
-		d.callID = strconv.FormatUint(serial.Uint64(), 36)
+		d.callID = unique()
 	}
 	if d.branch == "" {
-		d.branch = "z9hG4bK" + strconv.FormatUint(serial.Uint64(), 36)
+		d.branch = "z9hG4bK" + unique()
 	}
 	if d.cseq == "" {
 		d.cseq = "1 " + method
@@ -175,13 +188,19 @@ func request(method string, from netip.AddrPort, p place, d dialog) []byte {
 		"CSeq: %s\r\n%s%s%sContent-Length: %d\r\n\r\n%s", method, p.sip(1), from, d.branch, from, d.callID, to, d.callID, d.cseq, contact, d.extra, kind, len(body), body)
 }
 
-// final sends a request and waits for its final response; code 0 is none within three seconds.
+// final sends a request and waits for its final response; code 0 is none within five seconds.
 func (s socket) final(t *testing.T, p place, msg []byte) *town.Message {
 	t.Helper()
 	s.says(t, p.sip(1), msg)
+	return s.answers(t, msg, 5*time.Second)
+}
+
+// answers waits for the final response to a request.
+func (s socket) answers(t *testing.T, msg []byte, within time.Duration) *town.Message {
+	t.Helper()
 	_, branch, _ := bytes.Cut(msg, []byte("branch="))
 	branch, _, _ = bytes.Cut(branch, []byte(";"))
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(within); time.Now().Before(end); {
 		data, _, ok := s.hears(t, time.Until(end))
 		if !ok {
 			break
@@ -288,10 +307,16 @@ func lateOffer(t *testing.T, n *node, room *town.Phone) {
 	}
 	rec := c.Record()
 	there := record(room, rec.ID)
-	if rec.Finals[0] != 200 || rec.Voice.Heard < 30 || there == nil || there.Voice.Heard < 30 || rec.Voice.Changed+there.Voice.Changed > 0 {
-		t.Errorf("%v: the caller heard %+v, the room %+v; want a second of voice both ways", rec, rec.Voice, there)
+	if rec.Finals[0] != 200 || there == nil {
+		t.Fatalf("%v: the room knows of it: %v; want it answered there", rec, there)
+	}
+	if c, r := rec.Voice, there.Voice; !most(c.Heard, r.Sent) || !most(r.Heard, c.Sent) || c.Changed+r.Changed > 0 {
+		t.Errorf("%v: the caller said and heard %+v, the room %+v; want a second of voice both ways", rec, c, r)
 	}
 }
+
+// most says that most packets of what the other side has sent were heard, be it a second's on a good machine or less on one that stood still.
+func most(heard, sent int) bool { return heard > 0 && heard*10 >= sent*6 }
 
 func wrongCSeq(t *testing.T, n *node) {
 	p := n.place
@@ -372,7 +397,7 @@ func thrice(t *testing.T, n *node) {
 	bye := request("BYE", s.at, p, d)
 	again(bye)
 	answers := 0
-	for end := time.Now().Add(time.Second); answers < 3 && time.Now().Before(end); {
+	for end := time.Now().Add(10 * time.Second); answers < 3 && time.Now().Before(end); {
 		data, _, ok := s.hears(t, time.Until(end))
 		if !ok {
 			break
@@ -439,7 +464,7 @@ func endlessStreams(t *testing.T, n *node) {
 		})
 	}
 	c := dial()
-	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	from := c.LocalAddr().(*net.TCPAddr).AddrPort()

@@ -77,13 +77,13 @@ endpoints:
 %[5]s`, v6, media, media+99, endpoints, routes, tls6, dir))
 	n.verdict("up", "room0", "room1", "room2", "room3", "room4", "room5")
 
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
 	for i, from := range sides {
 		for j, to := range sides {
 			for _, callerClears := range []bool{true, false} {
 				name := fmt.Sprintf("%s to %s, the %s hangs up", from.name, to.name, map[bool]string{true: "caller", false: "room"}[callerClears])
 				t.Run(name, func(t *testing.T) {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
 					c, err := carriers[i].Place(town.Dial{URI: fmt.Sprintf("sip:99%d@%s", j, from.via), Via: from.via, TCP: from.tcp})
 					if err != nil {
 						t.Fatal(err)

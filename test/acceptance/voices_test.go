@@ -116,8 +116,8 @@ type choir struct {
 
 	wheel    [1000][]*singer // what is due in each millisecond of a second
 	voices   [2][]*singer    // by call
-	heard    atomic.Int64    // packets of any kind
-	last     int64           // heard, when quiet looked
+	heeded   bool            // somebody listens
+	sung     atomic.Int64    // packets of voices that came, whatever is wrong with them
 	odd      atomic.Int64    // packets that belong to nobody here
 	lateness atomic.Int64    // times that the wheel was late by more than 5 ms
 }
@@ -238,6 +238,7 @@ func (g *choir) join(t *testing.T, call int, interval time.Duration, up, down []
 
 // listen begins to count what comes; sing ends it.
 func (g *choir) listen() {
+	g.heeded = true
 	for _, side := range g.sockets {
 		for _, l := range side {
 			g.readers.Go(func() { g.listenTo(l) })
@@ -281,7 +282,9 @@ func (g *choir) sing(hold time.Duration) (took time.Duration) {
 		}
 	}
 	took = time.Since(began)
-	poll(2*time.Second, g.quiet)
+	if g.heeded {
+		poll(10*time.Second, func() bool { return g.sung.Load() >= g.sent() }) // what is lost is waited for in vain
+	}
 	for _, side := range g.sockets {
 		for _, l := range side {
 			_ = l.conn.SetReadDeadline(time.Now()) // ends the reader
@@ -291,12 +294,14 @@ func (g *choir) sing(hold time.Duration) (took time.Duration) {
 	return took
 }
 
-// quiet says that nothing was heard since it was asked before.
-func (g *choir) quiet() bool {
-	heard := g.heard.Load()
-	same := heard == g.last
-	g.last = heard
-	return same
+// sent is how many packets all voices have sent.
+func (g *choir) sent() (n int64) {
+	for _, side := range g.voices {
+		for _, s := range side {
+			n += int64(s.sent)
+		}
+	}
+	return n
 }
 
 // queue puts a singer's next packet into its lane's batch.
@@ -348,7 +353,6 @@ func (g *choir) listenTo(l *lane) {
 			return
 		}
 		now := time.Now()
-		g.heard.Add(int64(n))
 		for i := range in[:n] {
 			g.hear(in[i].Buffers[0][:in[i].N], in[i].Addr, now)
 		}
@@ -364,6 +368,7 @@ func (g *choir) hear(b []byte, from net.Addr, now time.Time) {
 		g.odd.Add(1)
 		return
 	}
+	g.sung.Add(1)
 	call, side, seq := binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:]), binary.BigEndian.Uint32(b[24:])
 	if side > 1 || int(call) >= len(g.voices[side]) {
 		g.odd.Add(1)
