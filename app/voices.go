@@ -105,7 +105,7 @@ func (v *voices) words() []string {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	if v.library == nil {
-		return nil
+		return []string{"the announcements' files are still being read: nothing can be announced until they are"}
 	}
 	var said []string
 	for _, d := range v.library.Doubts() {

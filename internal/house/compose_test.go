@@ -1,7 +1,10 @@
 package house
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -36,6 +39,22 @@ func TestTheComposeFileIsValid(t *testing.T) {
 func TestTheImageBuilds(t *testing.T) {
 	if out, err := exec.Command("docker", "info", "--format", "{{.ServerVersion}}").CombinedOutput(); err != nil {
 		t.Skipf("no container engine runs here: %s", strings.TrimSpace(string(out)))
+	}
+	text, err := os.ReadFile(filepath.Join(root, "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bases := regexp.MustCompile(`(?m)^ARG (?:BUILD_)?BASE=(\S+)$`).FindAllSubmatch(text, -1)
+	if len(bases) != 2 {
+		t.Fatalf("the Dockerfile has %d bases, want two; the test has lost its way", len(bases))
+	}
+	for _, base := range bases { // a registry that is down is no fault of ours
+		if exec.Command("docker", "image", "inspect", string(base[1])).Run() == nil {
+			continue
+		}
+		if out, err := exec.Command("docker", "pull", "-q", string(base[1])).CombinedOutput(); err != nil {
+			t.Skipf("the image %s cannot be fetched: %s", base[1], strings.TrimSpace(string(out)))
+		}
 	}
 	if out, err := exec.Command("docker", "build", "--target", "nines", "-t", "nines-test", root).CombinedOutput(); err != nil {
 		t.Fatalf("build the image: %v\n%s", err, out)

@@ -94,7 +94,16 @@ func inCrisis(t *testing.T) *crisis {
 	c.node.write(outageOf101)
 	c.node.launch()
 	c.node.verdict("up", "partner")
+	c.node.announces()
 	return c
+}
+
+// announces waits until the recordings are ready. No start waits for them for longer than a second.
+func (n *node) announces() {
+	n.t.Helper()
+	eventually(n.t, time.Minute, "the announcements are ready", func() bool {
+		return !slices.ContainsFunc(n.status().Notices, func(s string) bool { return strings.Contains(s, "nothing can be announced") })
+	})
 }
 
 // replace puts another file in the place of the announcement, as an editor does.
@@ -330,6 +339,7 @@ func TestAnOrderToTreat101AsEmergencySurvivesKill9(t *testing.T) {
 	c.node.kill9()
 	c.node.launch()
 	c.node.verdict("up", "partner")
+	c.node.announces()
 	var list console.TreatList
 	out, code := c.node.cli("treats", "--json")
 	if err := json.Unmarshal([]byte(out), &list); err != nil || code != 0 || len(list.Treats) != 1 || list.Treats[0].By != "alice" || list.Treats[0].Why != "999 is down" || list.NotKept != "" {

@@ -7,5 +7,5 @@ import "time"
 // A change run sends the page some minutes of updates; the soak sends eight hours.
 const (
 	updates  = 1000
-	longWait = time.Minute
+	longWait = 3 * time.Minute
 )
