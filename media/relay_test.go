@@ -81,6 +81,9 @@ func loopbacks() []netip.Addr {
 	return []netip.Addr{lo}
 }
 
+// few is how many port pairs a test opens ahead: an ordinary user may have few descriptors.
+const few = 8
+
 // running starts a relay on loopback and ends it with the test.
 func running(t testing.TB, cfg Config) *Relay {
 	t.Helper()
@@ -89,6 +92,9 @@ func running(t testing.TB, cfg Config) *Relay {
 	}
 	if cfg.PortMin == 0 {
 		cfg.PortMin, cfg.PortMax = 42000, 42999
+	}
+	if cfg.Spare == 0 {
+		cfg.Spare = few
 	}
 	r, err := Open(cfg)
 	if err != nil {
@@ -571,7 +577,7 @@ func TestAClosedPortIsAWitness(t *testing.T) {
 func stepped(t testing.TB, ports, laneAfter int) (*Relay, *loop) {
 	t.Helper()
 	first, last := span(t, ports)
-	r, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: first, PortMax: last, laneAfter: laneAfter})
+	r, err := Open(Config{Addresses: []netip.Addr{lo}, PortMin: first, PortMax: last, Spare: few, laneAfter: laneAfter})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,21 @@ func told(r sip.Record) string {
 	if r.Why != "" {
 		fmt.Fprintf(&b, ": %s", r.Why)
 	}
-	return random.ReplaceAllString(b.String(), "~")
+	return random.ReplaceAllString(inUTC(b.String(), r.At), "~")
+}
+
+var ofTheDay = regexp.MustCompile(`\b\d\d:\d\d:\d\d\.\d{3}\b`)
+
+// inUTC turns times of the day, which are told as the clock on the wall of this machine shows them, into those of a machine that keeps UTC.
+func inUTC(text string, day time.Time) string {
+	return ofTheDay.ReplaceAllStringFunc(text, func(clock string) string {
+		const form = "15:04:05.000"
+		at, err := time.ParseInLocation(time.DateOnly+" "+form, day.Local().Format(time.DateOnly)+" "+clock, time.Local)
+		if err != nil {
+			return clock
+		}
+		return at.UTC().Format(form)
+	})
 }
 
 func kindName(k sip.RecordKind) string {
