@@ -128,6 +128,34 @@ func appendMessage(b []byte, m *heldMessage) []byte {
 	return o.end()
 }
 
+// keyMarks stand before the keys of SRTP in a session description: RFC 4568 §9.1, RFC 4567 §3.
+var keyMarks = [][]byte{[]byte("inline:"), []byte("key-mgmt:mikey ")}
+
+// withoutKeys gives a message of the same length in which no key of SRTP can be read: who has the book, or the capture server's, must not be able to listen to what
+// was said. The message that came or went stays as it is.
+func withoutKeys(data []byte) []byte {
+	hidden := false
+	for _, mark := range keyMarks {
+		for at := 0; ; {
+			i := bytes.Index(data[at:], mark)
+			if i < 0 {
+				break
+			}
+			if !hidden {
+				data, hidden = bytes.Clone(data), true
+			}
+			for at += i + len(mark); at < len(data) && isBase64(data[at]); at++ {
+				data[at] = '*'
+			}
+		}
+	}
+	return data
+}
+
+func isBase64(c byte) bool {
+	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '='
+}
+
 // message takes a message into its call and gives the entry that it completes, if it does.
 func (l *callList) message(r *sip.Record) (e journal.Entry, complete, lost bool) {
 	l.mu.Lock()

@@ -199,6 +199,7 @@ func (r *recorder) writeDown(rec *sip.Record) {
 			r.enter(journal.Entry{At: rec.At, Type: journal.Gap, Count: 1, Call: rec.Call, Why: fmt.Sprint("a record met a fault of ours: ", fault)})
 		}
 	}()
+	rec.Data = withoutKeys(rec.Data)
 	if rec.Kind == sip.CallMessage {
 		r.message(rec)
 		return

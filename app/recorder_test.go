@@ -243,3 +243,16 @@ func spentCPU(b *testing.B) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+func TestNoKeyOfSRTPIsWrittenDown(t *testing.T) {
+	for in, want := range map[string]string{
+		"v=0": "v=0",
+		"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:PS1uQCVeeCFC+/aVm==|2^20|1:4;inline:abc\r\na=crypto:2 X inline:": "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:*******************|2^20|1:4;inline:***\r\na=crypto:2 X inline:",
+		"a=key-mgmt:mikey AQAFgM0X\r\na=x": "a=key-mgmt:mikey ********\r\na=x",
+	} {
+		data := []byte(in)
+		if got := withoutKeys(data); string(got) != want || string(data) != in {
+			t.Errorf("%q was made\n%q, want\n%q, and the message itself untouched", in, got, want)
+		}
+	}
+}

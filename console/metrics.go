@@ -90,7 +90,7 @@ var (
 	Announcing       = gauge("nines_announcing", "Callers who hear an announcement now.")
 	Announcements    = counter("nines_announcements_total", "Announcements that were heard, by how they ended.", Label{"route", "a name from the configuration"}, Label{"announcement", "a name from the configuration, or one that is built in"}, Label{"end", "finished, left"})
 	AnnouncedSeconds = counter("nines_announcement_seconds_total", "How long callers have heard announcements, altogether.", Label{"route", "a name from the configuration"}, Label{"announcement", "a name from the configuration, or one that is built in"})
-	Unplayables      = counter("nines_announcements_unplayable_total", "Callers to whom nothing could be played: SRTP, no codec of ours, no ports.")
+	Unplayables      = counter("nines_announcements_unplayable_total", "Callers to whom nothing could be played: keys for SRTP that are not in SDP, no codec of ours, no ports.")
 	Escapes          = counter("nines_escapes_total", "Routine callers who went to a person and became emergencies, by a key or the text relay.")
 	EmergencyWaiting = gauge("nines_emergency_waiting", "Emergency calls without an answer now.")
 	Shed             = gauge("nines_shed", "1 while load protection has a route's callers hear the announcement at once.", Label{"route", "a name from the configuration"})

@@ -205,6 +205,11 @@ func BenchmarkOpen(b *testing.B) {
 // the process uses for 500 playbacks, without the thread that reads at the far end but with the kernel's delivery to it; packets/s are
 // 25,000 unless the machine stalls.
 func BenchmarkPlay(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { benchmarkPlay(b, nil) })
+	b.Run("sealed", func(b *testing.B) { benchmarkPlay(b, sealOf("AES_CM_128_HMAC_SHA1_80", 1)) })
+}
+
+func benchmarkPlay(b *testing.B, seal *Seal) {
 	const callers = 500
 	r := running(b, Config{PortMin: 42000, PortMax: 43999, Spare: callers})
 	fd := farSocket(b)
@@ -219,7 +224,7 @@ func BenchmarkPlay(b *testing.B) {
 	for range callers {
 		side := reserve(b, r, lo, 1)
 		side.Expect(0, Remote{RTP: at})
-		if _, err := side.Play(Playback{Tapes: []*voice.Tape{voice.Comfort()}, Codec: voice.PCMA, Payload: 8}); err != nil {
+		if _, err := side.Play(Playback{Tapes: []*voice.Tape{voice.Comfort()}, Codec: voice.PCMA, Payload: 8, Seal: seal}); err != nil {
 			b.Fatal(err)
 		}
 	}

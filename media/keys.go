@@ -12,6 +12,7 @@ type Keys struct {
 	Events  []uint8     // payload types of telephone-event, as the far end was told to send them; none: they were not agreed
 	Codec   voice.Codec // tones are looked for in the sound too, which is in this codec; "": they are not
 	Payload uint8       // and has this payload type
+	Seal    *Seal       // encrypts the packets; nil: nothing does
 
 	// Pressed is told each press once, when it begins. It is called on the way of a packet: it must return at once.
 	Pressed func(Press)
@@ -47,26 +48,33 @@ const (
 //			loop.post(escaped{call, p.How})
 //		}
 //	}})
-func (s *Side) Keys(k *Keys) {
+func (s *Side) Keys(k *Keys) error {
 	s.relay.mu.Lock()
 	defer s.relay.mu.Unlock()
 	if s.gone || len(s.streams) == 0 {
-		return
+		return nil
 	}
 	if k == nil || k.Pressed == nil {
 		s.streams[0].keys.Store(nil)
-		return
+		return nil
 	}
-	s.streams[0].keys.Store(&listener{Keys: *k})
+	sealed, err := newEnvelope(k.Seal)
+	if err != nil {
+		s.streams[0].keys.Store(nil)
+		return err
+	}
+	s.streams[0].keys.Store(&listener{Keys: *k, sealed: sealed})
+	return nil
 }
 
 // listener hears key presses on one stream. Only who reads the stream's RTP port touches it.
 type listener struct {
 	Keys
-	event event
-	tones *voice.Tones
-	last  Press
-	at    time.Duration // of last
+	sealed *envelope
+	event  event
+	tones  *voice.Tones
+	last   Press
+	at     time.Duration // of last
 }
 
 // event is the key press that RFC 4733 packets told of last.
@@ -81,6 +89,12 @@ type event struct {
 
 // hear looks at one RTP packet.
 func (l *listener) hear(packet []byte, now time.Duration) {
+	if l.sealed != nil {
+		var err error
+		if packet, err = l.sealed.open(packet); err != nil {
+			return // it is not from who has the key
+		}
+	}
 	payload, ok := rtpPayload(packet)
 	if !ok {
 		return

@@ -35,6 +35,7 @@ type Playback struct {
 	Fill    *voice.Tape   // heard in gaps and pauses, over and over; nil: nothing is sent then
 	Codec   voice.Codec   // agreed in SDP
 	Payload uint8         // its payload type in the far end's own session description
+	Seal    *Seal         // encrypts the packets, as the far end was told; nil: nothing does
 	Through bool          // relayed packets reach the far end as well; else they are counted and dropped while the playback lasts
 
 	// Ended is told once how the playback ended, within 20 ms; nil: nobody. It is called by the goroutine that sends for everybody: it must
@@ -69,6 +70,7 @@ var ErrPlayback = errors.New("this cannot be played")
 type Playing struct {
 	what   Playback
 	stream *stream
+	sealed *envelope           // nil: its packets are plain
 	why    atomic.Pointer[End] // set: it is over, and at its next turn it is told so
 
 	// The rest belongs to the goroutine that sends.
@@ -81,8 +83,7 @@ type Playing struct {
 
 // Play sends a playback to the far end of the side's first stream, from that stream's RTP port, wherever [Side.Expect] says and whether the side is
 // joined or not. It replaces what is playing there. SSRC and sequence number stay the side's own from one playback to the next, and timestamps follow
-// the clock. What the far end sends is accepted and relayed as ever. Nothing is sent while there is no address, but time goes on. Streams that
-// were negotiated as SRTP must not be played to: the packets are plain RTP.
+// the clock. What the far end sends is accepted and relayed as ever. Nothing is sent while there is no address, but time goes on.
 //
 //	playing, err := caller.Play(media.Playback{
 //		Tapes: announcements.Find("report-online").Tapes, Rounds: 3, Pause: 2 * time.Second,
@@ -95,6 +96,10 @@ func (s *Side) Play(what Playback) (*Playing, error) {
 	if err := what.check(); err != nil {
 		return nil, err
 	}
+	sealed, err := newEnvelope(what.Seal)
+	if err != nil {
+		return nil, err
+	}
 	s.relay.mu.Lock()
 	defer s.relay.mu.Unlock()
 	if s.gone || s.relay.ended {
@@ -104,7 +109,7 @@ func (s *Side) Play(what Playback) (*Playing, error) {
 		return nil, fmt.Errorf("%w: the side has no stream", ErrPlayback)
 	}
 	what.Tapes = slices.Clone(what.Tapes)
-	p := &Playing{what: what, stream: s.streams[0], silent: true}
+	p := &Playing{what: what, stream: s.streams[0], sealed: sealed, silent: true}
 	if old := p.stream.playing.Swap(p); old != nil {
 		old.end(Replaced)
 	}
@@ -212,6 +217,7 @@ type playSource struct {
 	ssrc   uint32
 	seq    uint16
 	offset uint32 // of the timestamps
+	sealed *envelope
 }
 
 // players sends for all playbacks of a relay in one goroutine: each has its packets' absolute times on the relay's clock, so that lateness never adds up.
@@ -330,7 +336,8 @@ func (ps *players) send(p *Playing, payload []byte, now time.Duration) {
 	}
 	s := &st.played
 	if !s.known {
-		*s = playSource{known: true, ssrc: rand.Uint32(), seq: uint16(rand.Uint32()), offset: rand.Uint32()}
+		// A sequence number in the lower half leaves no doubt over its rollovers when the first packets are lost (RFC 3711 §3.3.1).
+		*s = playSource{known: true, ssrc: rand.Uint32(), seq: uint16(rand.Uint32()) & 0x7fff, offset: rand.Uint32()}
 	}
 	b := ps.buf[:headerLen+len(payload)]
 	b[0], b[1] = rtpVersion<<6, p.what.Payload
@@ -342,6 +349,16 @@ func (ps *players) send(p *Playing, payload []byte, now time.Duration) {
 	binary.BigEndian.PutUint32(b[8:], s.ssrc)
 	copy(b[headerLen:], payload)
 	s.seq++
+	if !s.sealed.same(p.sealed) {
+		s.sealed = p.sealed
+	}
+	if s.sealed != nil {
+		var err error
+		if b, err = s.sealed.close(b); err != nil {
+			ps.relay.counts.failed.Add(1)
+			return
+		}
+	}
 	p.silent = false
 	p.packets++
 	if ps.relay.engine.send(&st.pair.ports[rtp], to, b, now) {

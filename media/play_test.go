@@ -150,7 +150,7 @@ func TestKeyPressesAreHeardOnce(t *testing.T) {
 		side.Expect(0, Remote{RTP: caller.addr})
 		port, _ := side.Local(0)
 		var keys string
-		side.Keys(&Keys{Events: []uint8{101}, Pressed: func(p Press) { keys += string(p.Key) }})
+		_ = side.Keys(&Keys{Events: []uint8{101}, Pressed: func(p Press) { keys += string(p.Key) }})
 		seq := uint16(0)
 		event := func(kind, code byte, end bool, marker bool, timestamp uint32, duration uint16) {
 			b := spoken(7, seq, timestamp)
@@ -204,7 +204,7 @@ func TestKeyPressesAreHeardOnce(t *testing.T) {
 		event(96, 8, false, true, 200000, 160)
 		event(101, 16, false, true, 208000, 160)
 		expect("", "another payload type, and a flash, which is no key")
-		side.Keys(nil)
+		_ = side.Keys(nil)
 		press(3, 300000)
 		expect("", "nobody listens any more")
 	})
@@ -239,7 +239,7 @@ func TestKeysInTheSoundAreHeardWithoutEvents(t *testing.T) {
 		side.Expect(0, Remote{RTP: caller.addr})
 		port, _ := side.Local(0)
 		var keys []Press
-		side.Keys(&Keys{Events: []uint8{101}, Codec: voice.PCMU, Payload: 0, Pressed: func(p Press) { keys = append(keys, p) }})
+		_ = side.Keys(&Keys{Events: []uint8{101}, Codec: voice.PCMU, Payload: 0, Pressed: func(p Press) { keys = append(keys, p) }})
 		seq := uint16(0)
 		say := func(kind byte, payload []byte) {
 			b := spoken(7, seq, uint32(seq)*160)

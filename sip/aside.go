@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"crypto/rand"
 	"errors"
 	"slices"
 	"strings"
@@ -36,6 +37,7 @@ type aside struct {
 	began   time.Time // when
 	turn    int       // counts what was played, so that the end of one is not taken for that of the next
 
+	key      []byte    // encrypts what we play to a caller who demands it; made when it is needed
 	told     []byte    // our own session description, as the caller has it
 	answered bool      // in a 200
 	since    time.Time // since when a person is looked for, once more
@@ -217,7 +219,7 @@ func (s *session) canHear(now time.Time, a call.Play, tapes bool) (sdp.Sound, er
 		return sdp.Sound{}, err
 	}
 	if s.aside.told == nil {
-		text, _, err := sdp.Accept(s.offer.text(), s.caller.leg.SDPID, s.caller.media.Addr(), playable)
+		text, _, err := sdp.Accept(s.offer.text(), s.caller.leg.SDPID, s.caller.media.Addr(), s.sealKey(), playable)
 		if err != nil {
 			return sdp.Sound{}, err
 		}
@@ -232,6 +234,23 @@ func (s *session) canHear(now time.Time, a call.Play, tapes bool) (sdp.Sound, er
 		return sound, nil
 	}
 	return sound, s.tell(now)
+}
+
+// sealKey is the key of what we play to this caller. It stays the same when the caller offers anew: packets are counted on under it.
+func (s *session) sealKey() []byte {
+	if s.aside.key == nil {
+		s.aside.key = make([]byte, sdp.SealKey)
+		_, _ = rand.Read(s.aside.key) // it never fails
+	}
+	return s.aside.key
+}
+
+// sealOf is a seal of a session description for the packets.
+func sealOf(s *sdp.Seal) *media.Seal {
+	if s == nil {
+		return nil
+	}
+	return &media.Seal{Suite: s.Suite, Key: s.Key}
 }
 
 // mayPlay says why one more caller can't be played to now. Announcements leave a third of the ports to calls.
@@ -306,9 +325,11 @@ func (s *session) start(now time.Time, a call.Play, tapes []*voice.Tape, sound s
 	w := &s.aside
 	w.turn++
 	turn, l := w.turn, s.loop
-	codec := voice.CodecOf(sound.Codec)
+	if err := s.listen(a, sound); err != nil {
+		return err
+	}
 	playing, err := s.caller.media.Play(media.Playback{
-		Tapes: tapes, Gap: tapeGap, Rounds: a.Times, Pause: roundPause, Tail: tail, Codec: codec, Payload: sound.Payload,
+		Tapes: tapes, Gap: tapeGap, Rounds: a.Times, Pause: roundPause, Tail: tail, Codec: voice.CodecOf(sound.Codec), Payload: sound.Payload, Seal: sealOf(sound.Ours),
 		Ended: func(e media.Ending) {
 			if e.Why == media.Finished {
 				l.post(func(now time.Time) { s.heardOut(now, turn) })
@@ -316,18 +337,10 @@ func (s *session) start(now time.Time, a call.Play, tapes []*voice.Tape, sound s
 		},
 	})
 	if err != nil {
+		s.deafen()
 		return err
 	}
 	w.playing, w.what, w.sound, w.began, w.hash = playing, a, sound, now, ""
-	if a.Key != "" {
-		keys := &media.Keys{Events: sound.Events, Pressed: func(p media.Press) {
-			l.post(func(now time.Time) { s.pressed(now, string(p.Key), string(p.How)) })
-		}}
-		if len(sound.Events) == 0 { // R25: without telephone-event the tones themselves are looked for
-			keys.Codec, keys.Payload = codec, sound.Payload
-		}
-		s.caller.media.Keys(keys)
-	}
 	if a.Ringing {
 		return nil
 	}
@@ -337,6 +350,28 @@ func (s *session) start(now time.Time, a call.Play, tapes []*voice.Tape, sound s
 	s.record(now, Record{Kind: CallAnnounced, Caller: s.number, Called: s.match.Number, What: string(a.Name), Outcome: w.hash, Took: now.Sub(s.began)})
 	s.log.Info().Str("announcement", string(a.Name)).Str("hash", w.hash).Bool("early", a.Early).Msg("the caller hears an announcement")
 	return nil
+}
+
+// listen waits for the key, if there is a way out.
+func (s *session) listen(a call.Play, sound sdp.Sound) error {
+	if a.Key == "" {
+		return nil
+	}
+	l := s.loop
+	keys := &media.Keys{Events: sound.Events, Seal: sealOf(sound.Theirs), Pressed: func(p media.Press) {
+		l.post(func(now time.Time) { s.pressed(now, string(p.Key), string(p.How)) })
+	}}
+	if len(sound.Events) == 0 { // R25: without telephone-event the tones themselves are looked for
+		keys.Codec, keys.Payload = voice.CodecOf(sound.Codec), sound.Payload
+	}
+	return s.caller.media.Keys(keys)
+}
+
+// deafen ends that.
+func (s *session) deafen() {
+	if s.caller.media != nil {
+		_ = s.caller.media.Keys(nil) // there is no seal to refuse
+	}
 }
 
 // hashes are those of all recordings, for the book.
@@ -374,9 +409,7 @@ func (s *session) endPlay(now time.Time, why string) {
 	}
 	w.playing.Stop()
 	w.playing = nil
-	if s.caller.media != nil {
-		s.caller.media.Keys(nil)
-	}
+	s.deafen()
 	if w.what.Ringing {
 		return
 	}
@@ -424,7 +457,7 @@ func (s *session) infoKey(now time.Time, m *wire.Message) {
 func (s *session) renegotiate(now time.Time, key txn.Key, m *wire.Message, f wire.Flow) {
 	d := describe(m)
 	if d.ok && s.caller.media != nil {
-		text, _, err := sdp.Accept(d.text(), s.caller.leg.SDPID, s.caller.media.Addr(), playable)
+		text, _, err := sdp.Accept(d.text(), s.caller.leg.SDPID, s.caller.media.Addr(), s.sealKey(), playable)
 		if err != nil {
 			s.reply(now, key, m, f, 488, "Not Acceptable Here")
 			return
@@ -473,12 +506,18 @@ func (s *session) replay(now time.Time) {
 	if err != nil {
 		return // on hold: time goes on, and what is said meanwhile is lost
 	}
-	tapes := s.loop.s.tapes(w.what)
-	if what := w.what; len(tapes) > 0 && (w.sound.Codec != sound.Codec || w.sound.Payload != sound.Payload || !slices.Equal(w.sound.Events, sound.Events)) {
+	tapes, what := s.loop.s.tapes(w.what), w.what
+	var trouble error
+	switch was := w.sound; {
+	case len(tapes) == 0:
+	case was.Codec != sound.Codec || was.Payload != sound.Payload || !was.Ours.Same(sound.Ours):
 		s.endPlay(now, "another codec was agreed: it begins again")
-		if err := s.start(now, what, tapes, sound); err != nil {
-			s.feed(now, call.Unplayable{Why: "nothing can be played to the caller: " + err.Error()})
-		}
+		trouble = s.start(now, what, tapes, sound)
+	case !slices.Equal(was.Events, sound.Events) || !was.Theirs.Same(sound.Theirs):
+		w.sound, trouble = sound, s.listen(what, sound)
+	}
+	if trouble != nil {
+		s.feed(now, call.Unplayable{Why: "nothing can be played to the caller: " + trouble.Error()})
 	}
 }
 

@@ -291,7 +291,7 @@ func TestWhoCanNotBePlayedToIsRefusedAndNotLeftInSilence(t *testing.T) {
 		otherwise []policy.Otherwise
 		want      int
 	}{
-		"SRTP":           {town.Dial{Wrap: srtp}, announced, 480},
+		"SRTP, no keys":  {town.Dial{Wrap: srtp}, announced, 480},
 		"no offer":       {town.Dial{Late: true}, announced, 480},
 		"no such text":   {town.Dial{}, []policy.Otherwise{{Announce: "missing"}}, 480},
 		"then a refusal": {town.Dial{Late: true}, append(announced[:1:1], policy.Otherwise{Reject: 600}), 600},
@@ -311,6 +311,37 @@ func TestWhoCanNotBePlayedToIsRefusedAndNotLeftInSilence(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestACallerWhoDemandsSRTPIsPlayedTo: the answer has a key of ours. That what it seals can be heard is shown in media's tests, and by another maker's telephone
+// in test/acceptance.
+func TestACallerWhoDemandsSRTPIsPlayedTo(t *testing.T) {
+	sealed := func(sdp string) (string, []byte) {
+		return "application/sdp", []byte(strings.Replace(sdp, "RTP/AVP", "RTP/SAVP", 1) + "a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR\r\n")
+	}
+	outage(t, announced, nil, func(w *ward) {
+		w.refuses(500)
+		c := w.routine(town.Dial{Wrap: sealed})
+		time.Sleep(2 * time.Second)
+		r := c.Record()
+		if text := string(r.Responses[len(r.Responses)-1].Body); !strings.Contains(text, "RTP/SAVP 8 101") || !strings.Contains(text, "a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:") || strings.Contains(text, "PS1uQCVe") {
+			w.t.Errorf("the answer is\n%s\nwant SRTP by a key of ours", text)
+		}
+		// A phone of the town cannot open them: it calls them changed.
+		if v := c.Record().Voice; v.Changed < 90 || len(v.Tape) != 0 {
+			w.t.Errorf("in 2 s %d packets came that are not plain, and %d bytes that are; want some 100 and none", v.Changed, len(v.Tape))
+		}
+		if code := <-c.Reinvite("sendrecv"); code != 200 { // a plain offer
+			w.t.Fatalf("a new offer got %d", code)
+		}
+		sealedOnes := c.Record().Voice.Changed
+		time.Sleep(2 * time.Second)
+		if v := c.Record().Voice; v.Changed > sealedOnes+1 || len(v.Tape) < 90*160 {
+			w.t.Errorf("after a plain offer %d more packets are sealed and %d bytes plain; want all plain", v.Changed-sealedOnes, len(v.Tape))
+		}
+		c.Clear()
+		w.leavesNothing()
+	})
 }
 
 func TestEarlyMediaIsNoAnswerUntilAPersonAnswers(t *testing.T) {

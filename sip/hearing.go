@@ -68,7 +68,7 @@ func (s *session) hear() (what string, err error) {
 		return "", err
 	}
 	s.hearing, err = s.caller.media.Play(media.Playback{
-		Tapes: tapes, Gap: tapeGap, Pause: pause, Fill: comfort, Codec: voice.CodecOf(sound.Codec), Payload: sound.Payload,
+		Tapes: tapes, Gap: tapeGap, Pause: pause, Fill: comfort, Codec: voice.CodecOf(sound.Codec), Payload: sound.Payload, Seal: sealOf(sound.Ours),
 	})
 	return what, err
 }

@@ -15,12 +15,14 @@ type Sound struct {
 	Codec   string  // as in an rtpmap: "pcma/8000"
 	Payload uint8   // its payload type, as who hears it has named it
 	Events  []uint8 // the payload types of telephone-event at 8000 Hz, as the far end was told to send them; none: it knows none
+	Ours    *Seal   // encrypts what it hears; nil: nothing does
+	Theirs  *Seal   // and what it sends
 }
 
 // Errors of Accept and Agreed: why nothing can be played.
 var (
 	ErrNoSound   = errors.New("its first stream is no sound")
-	ErrEncrypted = errors.New("its sound is to be encrypted")
+	ErrEncrypted = errors.New("its sound is to be encrypted in a way that we cannot")
 	ErrNoCodec   = errors.New("it has no codec that we can play")
 	ErrOnHold    = errors.New("it does not want to hear anything")
 )
@@ -33,7 +35,7 @@ func (s section) audible() error {
 	switch {
 	case !equal(s.kind, "audio") || s.port == 0:
 		return ErrNoSound
-	case !s.plain():
+	case !s.plain() && (!s.sealed() || len(s.seals()) == 0):
 		return ErrEncrypted
 	}
 	return nil
@@ -60,8 +62,9 @@ func (s section) sound(play func(codec string) bool) (Sound, bool) {
 }
 
 // Accept makes the answer of somebody who only has something to say, and can hear keys pressed: the first stream of an offer with one codec that play
-// knows and with telephone-event, all other streams refused. The port is only a place for ours. id is the session id and at the address of the o= line.
-func Accept(offer []byte, id uint64, at netip.Addr, play func(codec string) bool) ([]byte, Sound, error) {
+// knows and with telephone-event, all other streams refused. The port is only a place for ours. id is the session id and at the address of the o= line; key,
+// of [SealKey] bytes, encrypts what we send where the offer demands that.
+func Accept(offer []byte, id uint64, at netip.Addr, key []byte, play func(codec string) bool) ([]byte, Sound, error) {
 	all := sections(offer)
 	if len(all) == 0 {
 		return nil, Sound{}, ErrNoSound
@@ -73,6 +76,10 @@ func Accept(offer []byte, id uint64, at netip.Addr, play func(codec string) bool
 	sound, ok := s.sound(play)
 	if !ok {
 		return nil, Sound{}, ErrNoCodec
+	}
+	if s.sealed() {
+		theirs := s.seals()[0]
+		sound.Theirs, sound.Ours = &theirs, &Seal{Tag: theirs.Tag, Suite: theirs.Suite, Key: key}
 	}
 	family := "IP4"
 	if at.Unmap().Is6() {
@@ -87,6 +94,9 @@ func Accept(offer []byte, id uint64, at netip.Addr, play func(codec string) bool
 	fmt.Fprintf(&b, "\r\na=rtpmap:%d %s\r\n", sound.Payload, strings.ToUpper(sound.Codec))
 	for _, pt := range sound.Events {
 		fmt.Fprintf(&b, "a=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-16\r\n", pt, pt)
+	}
+	if sound.Ours != nil {
+		b.WriteString(sound.Ours.line() + "\r\n")
 	}
 	b.WriteString("a=ptime:20\r\n")
 	if s.mux {
@@ -133,6 +143,9 @@ func Agreed(far, other []byte, play func(codec string) bool) (Sound, error) {
 	sound, ok := f[0].sound(shared)
 	if !ok {
 		return Sound{}, ErrNoCodec
+	}
+	if sound.Ours, sound.Theirs, ok = o[0].seal(f[0]); !ok {
+		return Sound{}, ErrEncrypted
 	}
 	told, _ := o[0].sound(func(string) bool { return false })
 	sound.Events = told.Events // what it sends is named as we told it (RFC 3264 §5.1)

@@ -14,7 +14,7 @@ func g711(codec string) bool {
 func TestAcceptTakesTheFirstStreamWithOneCodecAndKeys(t *testing.T) {
 	offer := lines("v=0", "o=- 1 1 IN IP4 192.0.2.1", "s=-", "c=IN IP4 192.0.2.1", "t=0 0", "m=audio 4000 RTP/AVP 18 8 0 96 101", "a=rtpmap:96 opus/48000/2",
 		"a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-15", "a=sendonly", "a=rtcp-mux", "m=video 4002 RTP/AVP 34")
-	answer, sound, err := Accept(offer, 77, netip.MustParseAddr("2001:db8::1"), g711)
+	answer, sound, err := Accept(offer, 77, netip.MustParseAddr("2001:db8::1"), nil, g711)
 	want := lines("v=0", "o=- 77 1 IN IP6 2001:db8::1", "s=-", "c=IN IP6 2001:db8::1", "t=0 0", "m=audio 9 RTP/AVP 8 101", "a=rtpmap:8 PCMA/8000",
 		"a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-16", "a=ptime:20", "a=rtcp-mux", "a=recvonly", "m=video 0 RTP/AVP 34")
 	if err != nil || string(answer) != string(want) {
@@ -42,7 +42,7 @@ func TestAcceptSaysWhyNothingCanBePlayed(t *testing.T) {
 		{"no stream", "a=nothing", ErrNoSound},
 		{"a payload type that is none", "m=audio 4000 RTP/AVP 300\r\na=rtpmap:300 PCMA/8000", ErrNoCodec},
 	} {
-		if answer, _, err := Accept(lines("v=0", "c=IN IP4 192.0.2.1", tt.media), 1, netip.IPv4Unspecified(), g711); !errors.Is(err, tt.want) || answer != nil {
+		if answer, _, err := Accept(lines("v=0", "c=IN IP4 192.0.2.1", tt.media), 1, netip.IPv4Unspecified(), nil, g711); !errors.Is(err, tt.want) || answer != nil {
 			t.Errorf("%s: %v with an answer of %d bytes, want %v", tt.name, err, len(answer), tt.want)
 		}
 	}

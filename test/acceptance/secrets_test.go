@@ -58,7 +58,10 @@ notify:
 	phone(t, town.PhoneConfig{Name: "control-room", Addr: p.sip(10), Script: town.Always(town.Picked())})
 	v.n.verdict("up", "control-room")
 	carrier := phone(t, town.PhoneConfig{Name: "carrier", Addr: p.sip(200)})
-	c, err := carrier.Place(town.Dial{URI: "sip:999@" + p.sip(1).String(), TalkFor: 100 * time.Millisecond})
+	const srtp = "c3J0cC1rZXktNGQ5ZS1vZi10aGUtY2FsbGVyLTAw" // of whoever offers to encrypt: a party's, in every message with SDP
+	c, err := carrier.Place(town.Dial{URI: "sip:999@" + p.sip(1).String(), TalkFor: 100 * time.Millisecond, Wrap: func(sdp string) (string, []byte) {
+		return "application/sdp", []byte(sdp + "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + srtp + "|2^20\r\n")
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +78,7 @@ notify:
 
 	v.secrets = map[string]string{
 		"the token": made.Secret, "the token's hash": hash, "the webhook's secret": "hook-secret-7d1f", "the webhook's header": "header-secret-88e2", "the webhook's path": "path-secret-51c0",
-		"the heartbeat's path": "beat-secret-6b44", "the mail password": "mail-password-93aa", "the password of the second place for the book": "i3-password-2c61", "its key": "i3-key-0e77",
+		"the heartbeat's path": "beat-secret-6b44", "the mail password": "mail-password-93aa", "the password of the second place for the book": "i3-password-2c61", "its key": "i3-key-0e77", "the key of a caller's SRTP": srtp,
 	}
 	lines := func(what, path string) {
 		text, err := os.ReadFile(path)

@@ -7,9 +7,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zaf/g711"
 
 	"nines/internal/town/certs"
 )
@@ -106,5 +109,105 @@ routes: [{ name: "999", class: emergency, numbers: ["999"], ask: [room] }]
 	n.talks()
 	room.do("hangup", "")
 	caller.event("CALL_CLOSED")
+	n.empty(10 * time.Second)
+}
+
+// inEncryptedCrisis is an outage with a person behind the announcement of 101 who, as the caller, accepts TLS and SRTP only.
+func inEncryptedCrisis(t *testing.T, p place, dir string) (n *node, room *baresip) {
+	t.Helper()
+	at := freePort(t)
+	if err := os.WriteFile(filepath.Join(dir, "ours.wav"), wav(440), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, p, secureHead(dir)+`
+endpoints:
+  dead: { uri: "sip:{10}:5060" }
+  room: { uri: "sip:room@`+overTLS(at)+`", require_tls: true }
+routes:
+  - { name: "999", class: emergency, numbers: ["999"], ask: [dead, room] }
+  - { name: "101", class: routine, numbers: ["101"], ask: [dead], otherwise: [{ announce: ours, escape: { digit: "9", to: "999" } }] }
+announcements: { ours: { files: [`+dir+`/ours.wav], times: 100 } }
+`)
+	room = secureBaresip(t, at, "room", dir, 880)
+	n.verdict("up", "room")
+	n.verdict("down", "dead")
+	return n, room
+}
+
+// TestAnEncryptedCallerHearsTheAnnouncement: a telephone of another maker, which accepts TLS and SRTP only, writes down what it makes of our packets. Key 9 comes
+// encrypted too, and leads to a person.
+func TestAnEncryptedCallerHearsTheAnnouncement(t *testing.T) {
+	t.Parallel()
+	p := newPlace()
+	dir, heard := sealed(t, p), t.TempDir()
+	n, room := inEncryptedCrisis(t, p, dir)
+	caller := newBaresip(t, freePort(t), "caller", ";transport=tls;mediaenc=srtp-mand;audio_codecs=pcma", 880, "sip_certificate "+dir+"/both.pem", "sip_cafile "+dir+"/ca.pem",
+		"module sndfile.so", "snd_path "+heard)
+	caller.do("dial", "sip:101@"+p.at(1, 5061).String()+";transport=tls")
+	caller.event("CALL_ESTABLISHED")
+	eventually(t, 10*time.Second, "the announcement is played", func() bool { return n.status().Routine.Announcing == 1 })
+	await(t, 2*time.Second)
+	caller.do("sndcode", "9")
+	caller.do("sndcode", "\x04") // the key is let go
+	room.event("CALL_INCOMING")
+	room.do("accept", "")
+	room.event("CALL_ESTABLISHED")
+	room.do("hangup", "")
+	caller.event("CALL_CLOSED")
+	n.empty(10 * time.Second)
+
+	files, err := filepath.Glob(heard + "/*dec*.wav")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("the telephone has written down %v, %v; want what it heard", files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const wavHead, frame = 44, 320
+	told := map[string]bool{}
+	for f := range slices.Chunk(g711.DecodeAlaw(payloads(t, wav(440))), frame) {
+		told[string(f)] = true
+	}
+	ours, others := 0, 0
+	for f := range slices.Chunk(b[min(wavHead, len(b)):], frame) {
+		if told[string(f)] {
+			ours++
+		} else {
+			others++
+		}
+	}
+	if ours < 30 || others > 10 { // it fills what came late, and what it heard last it has not written yet
+		t.Errorf("the telephone has heard %d frames of the announcement and %d that are none; want most of 50", ours, others)
+	}
+}
+
+// TestAnEncryptedCallerEscapesToAPersonWithOtherKeys: from the announcement to a person; both hear each other's keys pressed by the new keys.
+func TestAnEncryptedCallerEscapesToAPersonWithOtherKeys(t *testing.T) {
+	t.Parallel()
+	p := newPlace()
+	dir := sealed(t, p)
+	n, room := inEncryptedCrisis(t, p, dir)
+	caller := newLinphone(t, dir)
+	caller.do("call sip:101@" + p.at(1, 5061).String() + ";transport=tls")
+	caller.speaks()
+	eventually(t, 10*time.Second, "the announcement is played", func() bool { return n.status().Routine.Announcing == 1 })
+	caller.do("dtmf 9")
+	room.event("CALL_INCOMING")
+	room.do("accept", "")
+	room.event("CALL_ESTABLISHED")
+	eventually(t, 10*time.Second, "the caller talks to a person", func() bool { st := n.status(); return st.Routine.Escaped == 1 && st.Calls.Talking == 1 })
+	caller.receives()
+	room.do("sndcode", "3")
+	room.do("sndcode", "\x04") // the key is let go
+	caller.event("(?s)receiving-tone.*Tone: 3")
+	caller.do("dtmf 5")
+	for got := room.event("CALL_DTMF_START"); got["param"] != "5"; got = room.event("CALL_DTMF_START") {
+		if got["param"] != "9" { // the rest of the press that led to the person
+			t.Errorf("the person heard %v, want the key 5", got)
+		}
+	}
+	caller.do("terminate")
+	room.event("CALL_CLOSED")
 	n.empty(10 * time.Second)
 }
