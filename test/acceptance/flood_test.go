@@ -191,7 +191,7 @@ func TestAFloodOfStrangersHarmsNoTrunk(t *testing.T) {
 			if lost > 0 {
 				t.Errorf("%d of %d OPTIONS of a trunk got no answer", lost, lost+len(loud))
 			}
-			if len(quiet) == 0 || len(loud) == 0 || loud[len(loud)*9/10] > quiet[len(quiet)*9/10]+slack(watch) {
+			if len(quiet) == 0 || len(loud) == 0 || loud[len(loud)*9/10] > quiet[len(quiet)*9/10]+n.slack(watch) {
 				t.Errorf("a trunk waits longer while strangers send")
 			}
 			if grown := max(after-resting, inUse-held); grown > 32<<20 {

@@ -98,7 +98,7 @@ func TestNextEndpointAnswersWhateverTheFirstDoes(t *testing.T) {
 				t.Fatalf("the call was not answered: %v", err)
 			}
 			rec := calls[i].Record()
-			if d := rec.Delay(); d < r.after || d > r.after+slack(watch) {
+			if d := rec.Delay(); d < r.after || d > r.after+n.slack(watch) {
 				t.Errorf("answered after %v; the next endpoint is due after %v (this machine was late by %v)", d, r.after, watch.Worst())
 			}
 			if got := record(standby, rec.ID); got == nil || got.State != town.Talking {

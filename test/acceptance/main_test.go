@@ -3,6 +3,7 @@ package acceptance
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net"
@@ -296,11 +297,27 @@ func poll(within time.Duration, is func() bool) bool {
 // watchOurselves measures what this machine is capable of, beside a test that measures nines.
 func watchOurselves() *town.Lateness { return town.WatchLateness() }
 
-// slack is how much later than promised something may be, that one of our own threads and one of nines' had to wait for their turn for.
-func slack(watch *town.Lateness) time.Duration { return late + 2*watch.Worst() }
+// slack is how much later than promised something may be on a machine where we, and nines, had to wait for a turn.
+func (n *node) slack(watch *town.Lateness) time.Duration {
+	n.t.Helper()
+	_, stood := n.stalls()
+	return late + 2*watch.Worst() + stood
+}
 
-// stalls counts how often a node has said that it stood still: what it saw then it believes nobody (R13).
-func (n *node) stalls() int { return len(n.log.with(`"message":"we were late ourselves`)) }
+// stalls is how often nines has said that it stood still, and for how long. What it saw then it believes nobody (R13).
+func (n *node) stalls() (count int, sum time.Duration) {
+	n.t.Helper()
+	for _, line := range n.log.with(`"message":"we were late ourselves`) {
+		var stall struct {
+			Late float64 `json:"late_ms"`
+		}
+		if err := json.Unmarshal([]byte(line), &stall); err != nil {
+			n.t.Fatal(err)
+		}
+		count, sum = count+1, sum+time.Duration(stall.Late*float64(time.Millisecond))
+	}
+	return count, sum
+}
 
 // phone starts a phone of the town on the real network. The test's end closes it, and complains of what others told it.
 func phone(t *testing.T, cfg town.PhoneConfig) *town.Phone {

@@ -156,7 +156,7 @@ notify:
 			t.Fatal(err)
 		}
 	}
-	if limit := 2*time.Second + slack(watch); slowest > limit {
+	if limit := 2*time.Second + n.slack(watch); slowest > limit {
 		t.Errorf("a call was answered after %v; want at most %v, whatever the receivers do", slowest, limit)
 	}
 	diverted := func(n noticed) bool { return n.Code == "calls-diverted" }

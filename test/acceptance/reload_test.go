@@ -95,7 +95,7 @@ func TestReloadUnderLoadLosesNoCall(t *testing.T) {
 		tally.sweep(carrier, room, standby)
 		return len(tally.placed) == placed
 	})
-	tally.judge(t, nil, 20*time.Millisecond, slack(watch))
+	tally.judge(t, nil, 20*time.Millisecond, n.slack(watch))
 	t.Logf("%d calls, %d reloads of which %d were refused; %d calls at control-room, %d at standby\n%s", len(tally.placed), swaps, refusals,
 		tally.at(room), tally.at(standby), histogram(tally.delays()))
 	if tally.at(room) < rate || tally.at(standby) < rate {

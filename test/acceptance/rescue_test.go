@@ -153,16 +153,8 @@ func (k *talkers) story() {
 // seconds after that.
 func (k *talkers) late(watch *town.Lateness) time.Duration {
 	k.t.Helper()
-	slack := 3 * watch.Stop()
-	for _, line := range k.node.log.with(`"message":"we were late ourselves`) {
-		var stall struct {
-			Late float64 `json:"late_ms"`
-		}
-		if err := json.Unmarshal([]byte(line), &stall); err != nil {
-			k.t.Fatal(err)
-		}
-		slack += time.Duration(stall.Late*float64(time.Millisecond)) + 2*time.Second
-	}
+	count, stood := k.node.stalls()
+	slack := 3*watch.Stop() + stood + time.Duration(count)*2*time.Second
 	if slack > 100*time.Millisecond {
 		k.t.Logf("this machine was late by %v while the calls were moved", slack.Round(time.Millisecond))
 	}

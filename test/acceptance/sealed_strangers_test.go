@@ -180,7 +180,7 @@ func (s *sealedStage) begin() (judge func()) {
 		watch, begin := watchOurselves(), time.Now()
 		defer watch.Stop()
 		line, err := s.pinged(200, s.secure)
-		if took := time.Since(begin); err != nil || line != "SIP/2.0 200 OK" || took > time.Second+slack(watch) {
+		if took := time.Since(begin); err != nil || line != "SIP/2.0 200 OK" || took > time.Second+s.n.slack(watch) {
 			s.t.Errorf("a trunk's new connection got %q, %v after %v; want 200 within a second", line, err, took)
 		}
 		pinged.Add(1)
@@ -194,7 +194,7 @@ func (s *sealedStage) begin() (judge func()) {
 			tally.sweep(carrier)
 			return len(tally.placed) == int(placed.Load())
 		})
-		tally.judge(s.t, nil, 0, slack(watch))
+		tally.judge(s.t, nil, 0, s.n.slack(watch))
 		if placed.Load() < 20 || pinged.Load() < 5 {
 			s.t.Errorf("only %d calls and %d connections meanwhile", placed.Load(), pinged.Load())
 		}

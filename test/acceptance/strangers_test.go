@@ -80,7 +80,7 @@ routes:
 		tally.sweep(good)
 		return len(tally.placed) == want
 	})
-	tally.judge(t, nil, 0, slack(watch))
+	tally.judge(t, nil, 0, n.slack(watch))
 	if want < 20 {
 		t.Errorf("only %d good calls were placed meanwhile", want)
 	}
