@@ -139,14 +139,14 @@ func (r rung) checkLoser(t *testing.T, room *town.Phone, id string) {
 
 func number(row int) string { return fmt.Sprintf("999%02d", row) }
 
-// record finds what a phone knows of a conversation; nil if it never heard of it.
-func record(p *town.Phone, id string) *town.Record {
+// record finds what a phone knows of a conversation, of one that talks if it was asked more than once; nil if it never heard of it.
+func record(p *town.Phone, id string) (found *town.Record) {
 	for _, r := range p.Records() {
-		if r.ID == id {
-			return &r
+		if r.ID == id && (found == nil || r.State == town.Talking) {
+			found = &r
 		}
 	}
-	return nil
+	return found
 }
 
 // TestAnswerWhoseContactIsDeadKeepsTheCall: R6. The ACK goes to a place where nobody listens; the 200 repeats, and then the ACK takes the way that the
@@ -171,8 +171,10 @@ routes:
 	carrier := phone(t, town.PhoneConfig{Name: "carrier", Addr: p.sip(200), Voice: 20 * time.Millisecond})
 	n.verdict("up", "control-room", "standby")
 
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
+	watch := watchOurselves()
+	defer watch.Stop()
 	c, err := carrier.Place(town.Dial{URI: "sip:999@" + p.sip(1).String(), TalkFor: 4 * time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -192,8 +194,8 @@ routes:
 	if got.Unacked || got.End != town.ByPeer {
 		t.Errorf("at the control room the call ended by %v, unacked %v; want the caller's BYE by the way that the 200 came", got.End, got.Unacked)
 	}
-	if !most(rec.Voice.Heard, got.Voice.Sent) || rec.Voice.Changed != 0 {
-		t.Errorf("the caller heard %d of the room's %d packets in 4 s, %d of them changed; want most", rec.Voice.Heard, got.Voice.Sent, rec.Voice.Changed)
+	if !most(rec.Voice.Heard, rec.Voice.Sent, n.slack(watch)-late) || rec.Voice.Changed != 0 {
+		t.Errorf("the caller said %d packets in 4 s and heard %d, %d of them changed; want about as many", rec.Voice.Sent, rec.Voice.Heard, rec.Voice.Changed)
 	}
 	if standby.Heard("INVITE") != 0 {
 		t.Error("the standby was asked although the control room had answered")
