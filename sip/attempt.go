@@ -739,7 +739,7 @@ func (at *attempt) ackNow(now time.Time, body, text []byte, ctype string) {
 		return
 	}
 	at.acked = true
-	if body == nil && s.lateOffer && at.answerMsg != nil {
+	if body == nil && !at.madeOffer && at.answerMsg != nil { // a rescue of a call whose INVITE had no offer makes one
 		body, ctype = l.noThanks(at.answerMsg, at.flow)
 		text = body
 	}
@@ -778,7 +778,7 @@ func (l *loop) noThanks(m *wire.Message, f wire.Flow) (body []byte, ctype string
 func (at *attempt) endFork(now time.Time, d *leg.Leg, m *wire.Message, f wire.Flow) {
 	s, l := at.s, at.s.loop
 	body, ctype := []byte(nil), ""
-	if s.lateOffer {
+	if !at.madeOffer {
 		body, ctype = l.noThanks(m, f)
 	}
 	fork := &party{leg: d, flow: f, ep: at.ep}
@@ -933,7 +933,7 @@ func (at *attempt) leaveRemnant() {
 	}
 	uri := strings.Clone(at.uri) // not the message around it
 	r := &remnant{
-		l: l, call: at.s.id, part: int(at.id), branch: at.branch, flow: at.flow, late: at.s.lateOffer,
+		l: l, call: at.s.id, part: int(at.id), branch: at.branch, flow: at.flow, late: !at.madeOffer,
 		dlg: leg.Call{
 			CallID: at.callID, LocalTag: at.tag, From: at.leg.Local, To: at.leg.Remote, CSeq: at.cseq, Target: uri, Routes: at.routes, Contact: at.leg.Contact,
 		},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,6 +178,35 @@ func TestACallWhosePBXIsKilledGoesOnElsewhereWithinASecond(t *testing.T) {
 		time.Sleep(time.Minute)
 		if n := w.talking("standby-room"); n != 0 {
 			t.Errorf("%d calls are left at the standby after the caller hung up", n)
+		}
+	})
+}
+
+// TestACallWhoseInviteHadNoOfferIsRescuedByOne: whoever takes it over is offered what the caller has, and its ACK says nothing more of the session.
+func TestACallWhoseInviteHadNoOfferIsRescuedByOne(t *testing.T) {
+	inWard(t, nil, func(w *ward) {
+		c, err := w.carrier.Place(town.Dial{URI: "sip:999@" + nodeAddr + ":5060", From: "+441905000001", Late: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Second)
+		if w.talking("control-room") != 1 {
+			t.Fatalf("the control room has no call: %v", c.Record())
+		}
+		w.rooms["control-room"].Kill()
+		w.movesWithin(c, "standby-room", 650*time.Millisecond)
+		there := w.rooms["standby-room"].Calls()[0].Record()
+		if len(there.SDP) != 1 || !strings.Contains(there.SDP[0], "m=audio ") || strings.Contains(there.SDP[0], "m=audio 0 ") {
+			t.Errorf("the standby was told %q; want one offer, and nothing in the ACK", there.SDP)
+		}
+		time.Sleep(2 * time.Second)
+		if v := w.rooms["standby-room"].Calls()[0].Record().Voice; v.Heard < 50 {
+			t.Errorf("the standby hears %d packets of the caller in two seconds", v.Heard)
+		}
+		c.Clear()
+		w.leavesNothing()
+		if wrong := w.rooms["standby-room"].Wrong(); len(wrong) > 0 {
+			t.Errorf("the standby complains: %v", wrong)
 		}
 	})
 }

@@ -232,6 +232,8 @@ func (p *Phone) acked(m *Message) {
 		c.hear(sdp)
 	case sdp == "" && c.offered && c.served.request.sdp() == "":
 		c.phone.complain("an ACK without the answer to our offer, call %s", c.rec.CallID)
+	case sdp != "" && c.served.request.sdp() != "": // RFC 6337 §2.1
+		c.phone.complain("an ACK with a session description, though our 2xx was the answer, call %s", c.rec.CallID)
 	}
 }
 
