@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // memory is a network of pipes: nothing is buffered, so a peer that does not read is stuck at once.
@@ -67,6 +68,12 @@ type pipeConn struct {
 
 func (c pipeConn) LocalAddr() net.Addr  { return net.TCPAddrFromAddrPort(c.local) }
 func (c pipeConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
+
+// SetReadDeadline of a pipe fails once the far end has closed. On a real connection only the read tells of that, as the end of the stream.
+func (c pipeConn) SetReadDeadline(t time.Time) error {
+	_ = c.Conn.SetReadDeadline(t)
+	return nil
+}
 
 func (m *memory) Dial(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
 	m.mu.Lock()
