@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"slices"
@@ -31,6 +32,7 @@ const (
 // aside is what a session knows of that.
 type aside struct {
 	playing *media.Playing
+	waits   *call.Play // for the ACK that answers our offer; nil: nothing does
 	what    call.Play
 	sound   sdp.Sound // by which codec, and how keys come
 	hash    string    // of the tapes that are played
@@ -183,6 +185,10 @@ func (s *session) play(now time.Time, a call.Play) {
 	if err == nil {
 		err = s.start(now, a, tapes, sound)
 	}
+	if errors.Is(err, errLater) {
+		s.aside.waits = &a
+		return
+	}
 	if err != nil {
 		s.loop.s.count.unplayable.Add(1)
 		why := "nothing can be played to the caller: " + err.Error()
@@ -196,7 +202,8 @@ func (s *session) play(now time.Time, a call.Play) {
 var (
 	errNoTapes    = errors.New("there is no such text")
 	errNoPorts    = errors.New("few media ports are left, and they are kept for calls")
-	errNoOffer    = errors.New("its INVITE has no offer")
+	errNoOffer    = errors.New("its INVITE has no offer, and a 183 is no place for ours")
+	errLater      = errors.New("its ACK will say how")
 	errUnpracked  = errors.New("it has not acknowledged our provisional answer")
 	errNoAddress  = errors.New("its audio goes past us")
 	errTooMany    = errors.New("as many announcements are played as may be")
@@ -212,11 +219,15 @@ func (s *session) canHear(now time.Time, a call.Play, tapes bool) (sdp.Sound, er
 		return sdp.Sound{}, errNoAddress
 	case s.final:
 		return sdp.Agreed(s.caller.far, s.aside.told, playable)
-	case !s.offer.ok:
+	case !s.offer.ok && a.Early:
 		return sdp.Sound{}, errNoOffer
 	}
 	if err := s.mayPlay(); err != nil {
 		return sdp.Sound{}, err
+	}
+	if !s.offer.ok {
+		s.aside.told = sdp.Offer(s.caller.leg.SDPID, s.caller.media.Addr())
+		return sdp.Sound{}, cmp.Or(s.tell(now), errLater)
 	}
 	if s.aside.told == nil {
 		text, _, err := sdp.Accept(s.offer.text(), s.caller.leg.SDPID, s.caller.media.Addr(), s.sealKey(), playable)
@@ -251,6 +262,19 @@ func sealOf(s *sdp.Seal) *media.Seal {
 		return nil
 	}
 	return &media.Seal{Suite: s.Suite, Key: s.Key}
+}
+
+// answersOurs is the ACK of our 200 to an INVITE without an offer: what waited for it begins.
+func (s *session) answersOurs(now time.Time, d description) {
+	a := s.aside.waits
+	if a == nil || s.over {
+		return
+	}
+	if d.ok {
+		s.caller.far = d.text()
+		s.ownText()
+	}
+	s.play(now, *a)
 }
 
 // mayPlay says why one more caller can't be played to now. Announcements leave a third of the ports to calls.
@@ -404,6 +428,7 @@ func (s *session) heardOut(now time.Time, turn int) {
 // endPlay ends what the caller hears of ours, and says in the record how.
 func (s *session) endPlay(now time.Time, why string) {
 	w := &s.aside
+	w.waits = nil
 	if w.playing == nil {
 		return
 	}

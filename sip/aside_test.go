@@ -292,9 +292,9 @@ func TestWhoCanNotBePlayedToIsRefusedAndNotLeftInSilence(t *testing.T) {
 		want      int
 	}{
 		"SRTP, no keys":  {town.Dial{Wrap: srtp}, announced, 480},
-		"no offer":       {town.Dial{Late: true}, announced, 480},
+		"no offer, 183":  {town.Dial{Late: true}, []policy.Otherwise{{Announce: "report-online", Early: true}}, 480},
 		"no such text":   {town.Dial{}, []policy.Otherwise{{Announce: "missing"}}, 480},
-		"then a refusal": {town.Dial{Late: true}, append(announced[:1:1], policy.Otherwise{Reject: 600}), 600},
+		"then a refusal": {town.Dial{Wrap: srtp}, append(announced[:1:1], policy.Otherwise{Reject: 600}), 600},
 	} {
 		t.Run(name, func(t *testing.T) {
 			outage(t, tt.otherwise, nil, func(w *ward) {
@@ -311,6 +311,32 @@ func TestWhoCanNotBePlayedToIsRefusedAndNotLeftInSilence(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestACallerWithoutAnOfferIsPlayedTo: our 200 is the offer, its ACK the answer, and the key leads to a person as ever.
+func TestACallerWithoutAnOfferIsPlayedTo(t *testing.T) {
+	outage(t, announced, nil, func(w *ward) {
+		w.refuses(500)
+		c := w.routine(town.Dial{Late: true})
+		time.Sleep(3 * time.Second)
+		if r := c.Record(); len(r.Voice.Tape) < 120*160 || !bytes.HasPrefix(tape(4), r.Voice.Tape) {
+			w.t.Fatalf("in 3 s the caller heard %d bytes, want the text from its beginning; %v", len(r.Voice.Tape), r)
+		}
+		press(c, "event")
+		time.Sleep(3 * time.Second)
+		if n := w.talking("standby-room"); n != 1 {
+			w.t.Fatalf("the standby has %d calls, want the caller who pressed 9; %v", n, c.Record())
+		}
+		there := w.rooms["standby-room"].Calls()[0].Record()
+		if r := c.Record(); r.Voice.Heard < 50 || there.Voice.Heard < 50 || len(r.Finals) != 1 {
+			w.t.Errorf("the caller heard %d packets of the standby, it %d of the caller; finals %v", r.Voice.Heard, there.Voice.Heard, r.Finals)
+		}
+		if wrong := w.rooms["standby-room"].Wrong(); len(wrong) > 0 {
+			w.t.Errorf("the standby complains: %v", wrong)
+		}
+		c.Clear()
+		w.leavesNothing()
+	})
 }
 
 // TestACallerWhoDemandsSRTPIsPlayedTo: the answer has a key of ours. That what it seals can be heard is shown in media's tests, and by another maker's telephone

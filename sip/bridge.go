@@ -691,6 +691,7 @@ func (s *session) confirmed(now time.Time, m *wire.Message, d description) {
 		}
 		at.ackNow(now, body, text, m.ContentType)
 	}
+	s.answersOurs(now, d)
 	s.confirm(now)
 }
 

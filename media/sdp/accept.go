@@ -81,12 +81,8 @@ func Accept(offer []byte, id uint64, at netip.Addr, key []byte, play func(codec 
 		theirs := s.seals()[0]
 		sound.Theirs, sound.Ours = &theirs, &Seal{Tag: theirs.Tag, Suite: theirs.Suite, Key: key}
 	}
-	family := "IP4"
-	if at.Unmap().Is6() {
-		family = "IP6"
-	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "v=0\r\no=- %d 1 IN %s %s\r\ns=-\r\nc=IN %s %s\r\nt=0 0\r\n", id, family, at.Unmap(), family, at.Unmap())
+	begin(&b, id, at)
 	fmt.Fprintf(&b, "m=%s 9 %s %d", s.kind, s.proto, sound.Payload)
 	for _, pt := range sound.Events {
 		fmt.Fprintf(&b, " %d", pt)
@@ -107,6 +103,25 @@ func Accept(offer []byte, id uint64, at netip.Addr, key []byte, play func(codec 
 		fmt.Fprintf(&b, "m=%s 0 %s %s\r\n", s.kind, s.proto, strings.Join(s.list, " "))
 	}
 	return b.Bytes(), sound, nil
+}
+
+// begin writes what stands before the first stream.
+func begin(b *bytes.Buffer, id uint64, at netip.Addr) {
+	family := "IP4"
+	if at.Unmap().Is6() {
+		family = "IP6"
+	}
+	fmt.Fprintf(b, "v=0\r\no=- %d 1 IN %s %s\r\ns=-\r\nc=IN %s %s\r\nt=0 0\r\n", id, family, at.Unmap(), family, at.Unmap())
+}
+
+// Offer is the offer of somebody who only has something to say, to a caller who has made none: all codecs that recordings are in, by the numbers of RFC 3551,
+// and telephone-event. id and at are as in [Accept].
+func Offer(id uint64, at netip.Addr) []byte {
+	var b bytes.Buffer
+	begin(&b, id, at)
+	b.WriteString("m=audio 9 RTP/AVP 8 0 9 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:9 G722/8000\r\n" +
+		"a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=sendrecv\r\n")
+	return b.Bytes()
 }
 
 // mirrored is the direction that answers one (RFC 3264 §6.1).

@@ -3,6 +3,7 @@ package sdp
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -61,5 +62,23 @@ func TestAgreedIsWhatBothSidesHave(t *testing.T) {
 	}
 	if _, err := Agreed(lines("v=0", "m=audio 4000 RTP/AVP 0"), told, g711); !errors.Is(err, ErrNoCodec) {
 		t.Errorf("played what was not agreed: %v", err)
+	}
+}
+
+func TestWhoAnswersOurOfferIsPlayedTo(t *testing.T) {
+	offer := Offer(5, netip.MustParseAddr("192.0.2.9"))
+	for answer, want := range map[string]Sound{
+		"m=audio 4000 RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000": {Codec: "pcma/8000", Payload: 8, Events: []uint8{101}},
+		"m=audio 4000 RTP/AVP 0":   {Codec: "pcmu/8000", Payload: 0, Events: []uint8{101}},
+		"m=audio 4000 RTP/AVP 9 0": {Codec: "g722/8000", Payload: 9, Events: []uint8{101}},
+	} {
+		if got, err := Agreed(lines("v=0", "c=IN IP4 192.0.2.1", answer), offer, g711); err != nil || got.Codec != want.Codec || got.Payload != want.Payload || !slices.Equal(got.Events, want.Events) {
+			t.Errorf("%q: %+v, %v; want %+v", answer, got, err, want)
+		}
+	}
+	for answer, want := range map[string]error{"a=nothing": ErrNoSound, "m=audio 0 RTP/AVP 8": ErrNoSound, "m=audio 4000 RTP/AVP 18": ErrNoCodec, "m=audio 4000 RTP/SAVP 8": ErrEncrypted} {
+		if _, err := Agreed(lines("v=0", answer), offer, g711); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", answer, err, want)
+		}
 	}
 }

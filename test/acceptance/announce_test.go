@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -388,4 +389,53 @@ func TestSIPpHears101(t *testing.T) {
 		t.Errorf("nines counts %d who were announced to, want 5", st.Routine.Announced)
 	}
 	c.node.empty(5 * time.Second)
+}
+
+// TestWhoOffersNothing: an INVITE to 101 without an offer gets ours. Who answers it in the ACK hears the announcement, at the address that the answer has; who does
+// not is told good-bye, and not left in silence.
+func TestWhoOffersNothing(t *testing.T) {
+	t.Parallel()
+	c := inCrisis(t)
+	p := c.place
+	for name, answer := range map[string]string{"answers": offer, "does not": ""} {
+		t.Run(name, func(t *testing.T) {
+			s, sound := listen(t, p.at(200, 0)), listen(t, p.at(200, 0))
+			to101 := func(method string, d dialog) []byte {
+				return bytes.ReplaceAll(request(method, s.at, p, d), []byte("sip:112@"), []byte("sip:101@"))
+			}
+			id := unique()
+			invite := to101("INVITE", dialog{callID: id})
+			s.says(t, p.sip(1), invite)
+			m := s.answers(t, invite, 20*time.Second)
+			if m.Code != 200 || !strings.Contains(string(m.Body), "m=audio ") || !strings.Contains(string(m.Body), "RTP/AVP 8 0 9 101") {
+				t.Fatalf("it got %d with\n%s\nwant 200 with an offer", m.Code, m.Body)
+			}
+			answer = regexp.MustCompile(`m=audio \d+`).ReplaceAllString(answer, fmt.Sprint("m=audio ", sound.at.Port()))
+			s.says(t, p.sip(1), to101("ACK", dialog{callID: id, toTag: toTag(m), cseq: "1 ACK", body: answer}))
+			if answer == "" {
+				for {
+					data, _, ok := s.hears(t, 10*time.Second)
+					if !ok {
+						t.Fatal("no BYE came in ten seconds")
+					}
+					if bytes.HasPrefix(data, []byte("BYE ")) {
+						return
+					}
+				}
+			}
+			var heard []byte
+			for range 40 {
+				data, _, ok := sound.hears(t, 10*time.Second)
+				if !ok || len(data) != 172 {
+					t.Fatalf("%d bytes of the announcement came, then %d", len(heard), len(data))
+				}
+				heard = append(heard, data[12:]...)
+			}
+			if !bytes.HasPrefix(c.tape, heard) {
+				t.Error("what came is not the announcement's beginning")
+			}
+			s.says(t, p.sip(1), to101("BYE", dialog{callID: id, toTag: toTag(m), cseq: "2 BYE"}))
+		})
+	}
+	c.node.empty(10 * time.Second)
 }
