@@ -45,9 +45,9 @@ test: ## vet and every test; as root it installs the far ends that are missing, 
 	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1 || test/asterisk/unpack bin/asterisk || echo "Asterisk could not be fetched: its test skips"
 	go vet ./...
 	go vet -tags soak ./...
-	go test -timeout 20m $$(go list ./... | grep -v -e /test/acceptance -e /test/browser)
-	go test -timeout 20m ./test/acceptance # alone: it looks at the clock
-	go test -timeout 15m ./test/browser # alone: it looks at the clock too, and at axe-core where npm can fetch it
+	go test -timeout 9m $$(go list ./... | grep -v -e /test/acceptance -e /test/browser)
+	go test -timeout 8m ./test/acceptance # alone: it looks at the clock
+	go test -timeout 5m ./test/browser # alone: it looks at the clock too, and at axe-core where npm can fetch it
 
 race: ## the rooms' tests again with the race detector, which needs a C compiler; nights are played for 3 s and again where one failed once
 	$(call need,gcc,gcc libc6-dev)

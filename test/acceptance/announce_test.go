@@ -178,8 +178,6 @@ func (c *crisis) callers(n, rate int, over chan<- []town.Record) {
 func TestFiftyRoutineCallersASecondHearTheTextAndNoEmergencyIsSlower(t *testing.T) {
 	c := inCrisis(t)
 	before := c.emergencies(50)
-	watch := watchOurselves()
-	defer watch.Stop()
 	over := make(chan []town.Record, 1)
 	go c.callers(600, 50, over) // ends by itself; what it did is waited for below
 	during := c.emergencies(100)
@@ -204,18 +202,15 @@ func TestFiftyRoutineCallersASecondHearTheTextAndNoEmergencyIsSlower(t *testing.
 		}
 	}
 	t.Logf("%d callers heard the text twice, byte by byte; %d otherwise", whole, otherwise)
-	// A packet may be lost on a busy loopback. Who listens while this machine stands still misses something, and those are the callers of three seconds.
-	void, stood := c.node.stalls()
-	stalls := watch.Stalls() + void
-	if cut := int(50 * (3*float64(stalls) + (watch.Worst() + stood).Seconds())); whole < 590-cut {
-		t.Errorf("%d of 600 callers heard the text whole; this machine stood still %d times, for %v at worst", whole, stalls, watch.Worst()+stood)
+	if whole < 590 { // a packet may be lost on a busy loopback
+		t.Errorf("%d of 600 callers heard the text whole", whole)
 	}
 	if len(before) != 50 || len(during) != 100 {
 		t.Fatalf("%d of 50 emergency calls were answered before, %d of 100 during the rush; want all", len(before), len(during))
 	}
 	quiet, rush := before[len(before)*95/100], during[len(during)*95/100]
 	t.Logf("emergency calls waited %v at most in 95 of 100 cases before the rush, %v during it", quiet, rush)
-	if rush > quiet+250*time.Millisecond+2*watch.Worst()+stood {
+	if rush > quiet+250*time.Millisecond {
 		t.Errorf("95 of 100 emergency calls waited up to %v in the rush, %v before; want no difference that a caller notices", rush, quiet)
 	}
 	c.node.empty(10 * time.Second)

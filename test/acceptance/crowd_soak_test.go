@@ -267,17 +267,11 @@ func TestNothingIsRescuedThatIsNotDead(t *testing.T) {
 	}
 	await(t, 30*time.Second)
 	alive("after 30 s of hold and silence")
-	began := time.Now()
 	k.primary.Freeze()
 	await(t, 2*time.Second)
 	k.primary.Thaw()
-	paused := time.Since(began)
 	await(t, 15*time.Second)
-	if paused < 2300*time.Millisecond {
-		alive("after a pause of 2 s")
-	} else { // the calls may well have been taken for dead
-		t.Logf("this machine stood still: the pause of two seconds was one of %v, and shows nothing", paused)
-	}
+	alive("after a pause of 2 s")
 	for _, c := range k.calls {
 		c.Clear()
 	}

@@ -77,8 +77,6 @@ func TestNextEndpointAnswersWhateverTheFirstDoes(t *testing.T) {
 		return !slices.ContainsFunc(n.status().Endpoints, func(e console.EndpointStatus) bool { return e.Verdict != "up" })
 	})
 
-	watch := watchOurselves()
-	defer watch.Stop()
 	calls := make([]*town.Call, len(rows))
 	for i, r := range rows {
 		if r.dies != nil {
@@ -98,8 +96,8 @@ func TestNextEndpointAnswersWhateverTheFirstDoes(t *testing.T) {
 				t.Fatalf("the call was not answered: %v", err)
 			}
 			rec := calls[i].Record()
-			if d := rec.Delay(); d < r.after || d > r.after+n.slack(watch) {
-				t.Errorf("answered after %v; the next endpoint is due after %v (this machine was late by %v)", d, r.after, watch.Worst())
+			if d := rec.Delay(); d < r.after || d > r.after+late {
+				t.Errorf("answered after %v; the next endpoint is due after %v", d, r.after)
 			}
 			if got := record(standby, rec.ID); got == nil || got.State != town.Talking {
 				t.Errorf("the standby knows of the call: %v; want it talking there", got)
@@ -123,7 +121,7 @@ func (r rung) checkLoser(t *testing.T, room *town.Phone, id string) {
 		return
 	}
 	var rec *town.Record
-	if !poll(5*time.Second, func() bool {
+	if !poll(2*time.Second, func() bool {
 		rec = record(room, id)
 		return rec != nil && rec.State == town.Over
 	}) {
@@ -173,8 +171,6 @@ routes:
 
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
-	watch := watchOurselves()
-	defer watch.Stop()
 	c, err := carrier.Place(town.Dial{URI: "sip:999@" + p.sip(1).String(), TalkFor: 4 * time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -194,8 +190,8 @@ routes:
 	if got.Unacked || got.End != town.ByPeer {
 		t.Errorf("at the control room the call ended by %v, unacked %v; want the caller's BYE by the way that the 200 came", got.End, got.Unacked)
 	}
-	if !most(rec.Voice.Heard, rec.Voice.Sent, n.slack(watch)-late) || rec.Voice.Changed != 0 {
-		t.Errorf("the caller said %d packets in 4 s and heard %d, %d of them changed; want about as many", rec.Voice.Sent, rec.Voice.Heard, rec.Voice.Changed)
+	if rec.Voice.Heard < 100 || rec.Voice.Changed != 0 {
+		t.Errorf("the caller heard %d packets in 4 s, %d of them changed; want about 200", rec.Voice.Heard, rec.Voice.Changed)
 	}
 	if standby.Heard("INVITE") != 0 {
 		t.Error("the standby was asked although the control room had answered")

@@ -185,7 +185,7 @@ func (n *node) stop() {
 	if err := n.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Errorf("nines had ended before it was told to: %v\n%s", err, n.log.tail(20))
 	}
-	patience := 30 * time.Second
+	patience := 10 * time.Second
 	if t.Failed() {
 		patience = time.Second // calls may be left, which nines waits for
 	}
@@ -292,16 +292,6 @@ func poll(within time.Duration, is func() bool) bool {
 		spent += min(time.Since(slept), most)
 	}
 	return true
-}
-
-// watchOurselves measures what this machine is capable of, beside a test that measures nines.
-func watchOurselves() *town.Lateness { return town.WatchLateness() }
-
-// slack is how much later than promised something may be on a machine where we, and nines, had to wait for a turn.
-func (n *node) slack(watch *town.Lateness) time.Duration {
-	n.t.Helper()
-	_, stood := n.stalls()
-	return late + 2*watch.Worst() + stood
 }
 
 // stalls is how often nines has said that it stood still, and for how long. What it saw then it believes nobody (R13).

@@ -128,20 +128,11 @@ func TestTalkingCallsThatAreNotDeadStay(t *testing.T) {
 				rec := c.Record()
 				g.join(t, i, 50*time.Millisecond, streams(t, rec.SDP[len(rec.SDP)-1]), streams(t, g.offered(i)))
 			}
-			watch := watchOurselves()
-			defer watch.Stop()
 			done := make(chan struct{})
 			go func() { defer close(done); g.sing(20 * time.Second) }() // ends by itself
 			await(t, 4*time.Second)
 			tt.wrong(t, n, room)
 			<-done
-			if own := watch.Stop(); own > 1500*time.Millisecond {
-				for _, c := range placed {
-					c.Clear()
-				}
-				n.empty(40 * time.Second)
-				t.Skipf("this machine stood still for %v: the phones were silent, and the calls could well be taken for dead", own)
-			}
 			if got := standby.invites.Load(); got != 0 {
 				t.Errorf("the standby got %d INVITEs; want none, for the room's phones went on talking", got)
 			}

@@ -17,7 +17,7 @@ func TestNewCallsGoOnWhileFiveHundredAreRescued(t *testing.T) {
 	k := talk(t, strings.Replace(rescueRooms, `["{200}/32"]`, `["{200}/31"]`, 1), false, town.Always(town.Picked()), talking, 100*time.Millisecond)
 	caller := phone(t, town.PhoneConfig{Name: "newcomer", Addr: k.place.sip(201)})
 	watch := watchOurselves()
-	defer watch.Stop()
+	defer watch.stop()
 	pace := time.NewTicker(time.Second / rate)
 	defer pace.Stop()
 	var placed []*town.Call
@@ -54,7 +54,7 @@ func TestNewCallsGoOnWhileFiveHundredAreRescued(t *testing.T) {
 	}
 	p99 := delays[len(delays)*99/100]
 	t.Logf("%d new calls; set-up p50 %v, p99 %v, at most %v", len(delays), delays[len(delays)/2], p99, delays[len(delays)-1])
-	if p99 >= 500*time.Millisecond+2*watch.Worst() {
+	if p99 >= 500*time.Millisecond {
 		t.Errorf("p99 of the set-up is %v while %d calls are rescued; promised are 500 ms", p99, talking)
 	}
 	k.clear()

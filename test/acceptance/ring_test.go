@@ -35,9 +35,6 @@ func TestRoomThatRingsAndVanishesLosesItsCallsToTheStandby(t *testing.T) {
 		_, ringing, _ := carrier.Live()
 		return ringing == calls
 	})
-	k := &talkers{t: t, node: n}
-	watch := watchOurselves()
-	defer watch.Stop()
 	primary.Freeze()
 	died := time.Now()
 
@@ -50,8 +47,8 @@ func TestRoomThatRingsAndVanishesLosesItsCallsToTheStandby(t *testing.T) {
 		rec := c.Record()
 		if at := record(standby, rec.ID); at == nil {
 			t.Errorf("%v: the standby knows nothing of it", rec)
-		} else if wait := at.Asked.Sub(died); wait > 4*time.Second+k.late(watch) {
-			t.Errorf("the call was at the standby %v after the primary died; at most 4 s are due (and %v for this machine)", wait, k.late(watch))
+		} else if wait := at.Asked.Sub(died); wait > 4*time.Second {
+			t.Errorf("the call was at the standby %v after the primary died; at most 4 s are due", wait)
 		}
 		if len(rec.Finals) != 1 || rec.Finals[0] != 200 || len(rec.Tags) != 1 {
 			t.Errorf("the carrier saw finals %v and %d To tags; want one 200 and one tag", rec.Finals, len(rec.Tags))

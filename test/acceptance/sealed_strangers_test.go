@@ -177,16 +177,14 @@ func (s *sealedStage) begin() (judge func()) {
 		}
 	})
 	every(300*time.Millisecond, func() {
-		watch, begin := watchOurselves(), time.Now()
-		defer watch.Stop()
+		begin := time.Now()
 		line, err := s.pinged(200, s.secure)
-		if took := time.Since(begin); err != nil || line != "SIP/2.0 200 OK" || took > time.Second+s.n.slack(watch) {
+		if took := time.Since(begin); err != nil || line != "SIP/2.0 200 OK" || took > time.Second+late {
 			s.t.Errorf("a trunk's new connection got %q, %v after %v; want 200 within a second", line, err, took)
 		}
 		pinged.Add(1)
 	})
-	tally, watch := &callTally{}, watchOurselves()
-	s.t.Cleanup(func() { watch.Stop() })
+	tally := &callTally{}
 	return func() {
 		stop()
 		wg.Wait()
@@ -194,7 +192,7 @@ func (s *sealedStage) begin() (judge func()) {
 			tally.sweep(carrier)
 			return len(tally.placed) == int(placed.Load())
 		})
-		tally.judge(s.t, nil, 0, s.n.slack(watch))
+		tally.judge(s.t, nil, 0, late)
 		if placed.Load() < 20 || pinged.Load() < 5 {
 			s.t.Errorf("only %d calls and %d connections meanwhile", placed.Load(), pinged.Load())
 		}
@@ -230,8 +228,7 @@ func (s *sealedStage) hang() (hung []net.Conn) {
 
 // ends checks that nines has closed them: who is unknown at once, whoever is let in when a handshake has had its time.
 func (s *sealedStage) ends(hung []net.Conn, drop bool) {
-	watch, begin := watchOurselves(), time.Now()
-	defer watch.Stop()
+	begin := time.Now()
 	for i, c := range hung {
 		limit := 8 * time.Second
 		if drop && i < len(hung)-hungBroken {
@@ -240,7 +237,7 @@ func (s *sealedStage) ends(hung []net.Conn, drop bool) {
 		_ = c.SetReadDeadline(begin.Add(limit))
 		_, err := io.Copy(io.Discard, c)
 		if isTimeout(err) { // if we had no turn meanwhile its end may lie there already
-			_ = c.SetReadDeadline(time.Now().Add(2 * watch.Worst()).Add(10 * time.Millisecond))
+			_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 			_, err = io.Copy(io.Discard, c)
 		}
 		if isTimeout(err) {

@@ -15,7 +15,6 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"nines/console"
-	"nines/internal/town"
 	"nines/journal"
 )
 
@@ -30,7 +29,7 @@ func TestAnOutageIsSeenWithinASecond(t *testing.T) {
 		if (who !== window.shown) { window.shown = who; window.shownAt = Date.now(); }
 	}).observe(document.getElementById("answer"), { childList: true, subtree: true, characterData: true, attributes: true }), true`)
 	var took []time.Duration
-	for len(took) < 3 || slices.Min(took) > time.Second && len(took) < 10 { // the machine may be busy with something else, but not always
+	for range 3 {
 		began := time.Now()
 		n.change(down)
 		b.wait(`window.shown === "standby-room"`)
@@ -40,7 +39,7 @@ func TestAnOutageIsSeenWithinASecond(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("the page showed the outage after %v", took)
-	if took[0] > time.Second {
+	if took[0] > time.Second { // the machine may be busy with something else once, not three times
 		t.Errorf("outages were seen after %v, want within a second", took)
 	}
 	n.change(down)
@@ -438,7 +437,7 @@ func TestAThousandCallsASecondDoNotFreezeThePage(t *testing.T) {
 			})
 		}
 	}()
-	watch, began := town.WatchLateness(), time.Now()
+	began := time.Now()
 	n.mu.Lock()
 	before := n.looks
 	n.mu.Unlock()
@@ -452,7 +451,7 @@ func TestAThousandCallsASecondDoNotFreezeThePage(t *testing.T) {
 	n.mu.Lock()
 	looks := n.looks - before
 	n.mu.Unlock()
-	took, late := time.Since(began), watch.Stop()
+	took := time.Since(began)
 	t.Logf("%d looks and %d changes of the page in %v; %d frames, the longest waits %.0f ms", looks, patches, took, len(gaps), gaps[:min(3, len(gaps))])
 	if most := int(4*took.Seconds()) + 4; looks > most || patches > most {
 		t.Errorf("the node was looked at %d times and the page changed %d times in %v, want at most four a second", looks, patches, took)
@@ -460,7 +459,7 @@ func TestAThousandCallsASecondDoNotFreezeThePage(t *testing.T) {
 	if patches == 0 {
 		t.Error("the page stood still")
 	}
-	if len(gaps) == 0 || gaps[0] > 1000+3*float64(late.Milliseconds()) {
-		t.Errorf("the page drew %d frames, the longest wait was %v ms, want none over a second on a machine that is late by %v", len(gaps), gaps[:min(3, len(gaps))], late)
+	if len(gaps) == 0 || gaps[0] > 1000 {
+		t.Errorf("the page drew %d frames, the longest wait was %v ms, want none over a second on a busy machine", len(gaps), gaps[:min(3, len(gaps))])
 	}
 }
