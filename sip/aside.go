@@ -203,12 +203,14 @@ var (
 	errNoTapes    = errors.New("there is no such text")
 	errNoPorts    = errors.New("few media ports are left, and they are kept for calls")
 	errNoOffer    = errors.New("its INVITE has no offer, and a 183 is no place for ours")
-	errLater      = errors.New("its ACK will say how")
 	errUnpracked  = errors.New("it has not acknowledged our provisional answer")
 	errNoAddress  = errors.New("its audio goes past us")
 	errTooMany    = errors.New("as many announcements are played as may be")
 	errDifference = errors.New("what it was told does not fit what it offers")
 )
+
+// errLater says that the ACK of our 200, which was an offer, will say how the caller can be played to.
+var errLater = errors.New("its ACK will say how")
 
 // canHear finds out how the caller can be played to, and tells it: by a 200 of ours or by a 183, unless it has an answer already.
 func (s *session) canHear(now time.Time, a call.Play, tapes bool) (sdp.Sound, error) {

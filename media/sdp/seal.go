@@ -24,7 +24,7 @@ var sealSuites = []string{"AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"}
 func (s section) sealed() bool { return equal(s.proto, "RTP/SAVP") || equal(s.proto, "RTP/SAVPF") }
 
 // seals are the crypto lines of a section that we can follow, the best suite first. One with several keys, a key's index in every packet (MKI) or parameters that
-// change what is encrypted is none: who offers those offers a plain line besides.
+// change what is encrypted is none.
 func (s section) seals() []Seal {
 	var all []Seal
 	for _, line := range s.security {
