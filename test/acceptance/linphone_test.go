@@ -70,7 +70,7 @@ enabled=0
 	cmd := exec.Command(path, "--pipe", inTmp, "--config", filepath.Join(l.dir, "linphonerc"), "--log", filepath.Join(l.dir, "log"), "--disable-stats-events")
 	cmd.Env = append(os.Environ(), "HOME="+l.dir)
 	_, kill := runningCommand(t, cmd)
-	eventually(t, 20*time.Second, "linphone's socket is open", func() bool {
+	eventually(t, time.Minute, "linphone's socket is open", func() bool {
 		l.conn, err = net.Dial("unix", pipe)
 		return err == nil
 	})

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,8 +23,15 @@ type socket struct {
 	at netip.AddrPort
 }
 
+// sockets counts those that were opened at any port.
+var sockets atomic.Uint32
+
+// listen opens a socket. Any port (0) is none that a test names, and none that the kernel gives: what has a port of its own may open it later.
 func listen(t *testing.T, at netip.AddrPort) socket {
 	t.Helper()
+	if at.Port() == 0 {
+		at = netip.AddrPortFrom(at.Addr(), uint16(10000+sockets.Add(1)%10000))
+	}
 	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
 	if err != nil {
 		t.Fatal(err)
