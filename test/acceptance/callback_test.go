@@ -32,6 +32,10 @@ func TestWhoFailedAndDidNotGetThroughIsRungBack(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	over := func() { // before the rooms do something else
+		t.Helper()
+		eventually(t, 30*time.Second, "every caller has left", func() bool { asked, ringing, talking := carrier.Live(); return asked+ringing+talking == 0 })
+	}
 	list := func() (l console.CallBackList) {
 		t.Helper()
 		out, code := n.cli("callbacks", "--json")
@@ -46,13 +50,15 @@ func TestWhoFailedAndDidNotGetThroughIsRungBack(t *testing.T) {
 	for i := range 40 {
 		place(i, town.Dial{})
 	}
+	over()
 	for _, room := range []*town.Phone{control, standby} {
 		room.Script(town.Always(town.Rings(0)))
 	}
 	for i := range 10 {
 		place(40+i, town.Dial{CancelAfter: 500 * time.Millisecond})
 	}
-	eventually(t, 10*time.Second, "fifty callers wait", func() bool { return list().Open == 50 })
+	over()
+	eventually(t, 30*time.Second, "fifty callers wait", func() bool { return list().Open == 50 })
 
 	for _, room := range []*town.Phone{control, standby} {
 		room.Script(town.Always(town.Answers(0)))
@@ -94,7 +100,7 @@ func TestWhoFailedAndDidNotGetThroughIsRungBack(t *testing.T) {
 		n.gone = true
 		n.console = nil
 		n.launch()
-		eventually(t, 10*time.Second, "the book is read", func() bool { l := list(); return l.Trouble == "" })
+		eventually(t, 30*time.Second, "the book is read", func() bool { l := list(); return l.Trouble == "" })
 	}
 	kill()
 	check("after kill -9", 30)
