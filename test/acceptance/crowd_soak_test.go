@@ -176,8 +176,7 @@ func TestRescuesDoNotStampedeASmallPartner(t *testing.T) {
 		}
 		began := time.Now()
 		eventually(t, 3*time.Second, fmt.Sprintf("after %d of its calls ended the next one is brought to it", i+1), func() bool {
-			_ = talking()
-			return partner.Heard("INVITE") == rescued+i+1 && talking() == rescued
+			return talking() == rescued && len(partner.Calls()) == rescued+i+1 // calls and not INVITEs: one may be repeated
 		})
 		slowest = max(slowest, time.Since(began))
 	}
@@ -195,12 +194,16 @@ func TestRescuesDoNotStampedeASmallPartner(t *testing.T) {
 		}
 	}
 	over := 0
-	for _, c := range slices.Concat(older, younger) {
-		if c.Record().End != town.NotYet {
-			over++
+	count := func() bool {
+		over = 0
+		for _, c := range slices.Concat(older, younger) {
+			if c.Record().End != town.NotYet {
+				over++
+			}
 		}
+		return over == cleared
 	}
-	if over != cleared {
+	if !poll(5*time.Second, count) { // the last BYE may be on its way to its caller yet
 		t.Errorf("%d callers were hung up, want the %d whose call-taker did", over, cleared)
 	}
 	for _, c := range slices.Concat(older, younger) {

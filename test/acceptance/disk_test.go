@@ -106,7 +106,8 @@ func TestAFullDiskHarmsNoCallAndNoOrder(t *testing.T) {
 	}
 	answered("101")
 	for _, what := range []string{"holds", "orders to treat a route as emergency"} {
-		eventually(t, 10*time.Second, "a notice says that "+what+" are not written down", func() bool {
+		eventually(t, 30*time.Second, "a notice says that "+what+" are not written down", func() bool {
+			fill(t, filler) // else they may be, before it is noticed
 			out, code := n.cli("notices", "--json")
 			return code == 0 && strings.Contains(out, what+" are not written down")
 		})

@@ -367,20 +367,24 @@ func (b *logBook) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func (b *logBook) lines() []string {
+// all is everything up to now. Its last line may not be whole yet: a pipe hands over what fits.
+func (b *logBook) all() string {
 	text := <-b.text
 	s := string(text)
 	b.text <- text
-	return strings.Split(strings.TrimSuffix(s, "\n"), "\n")
+	return s
 }
 
-// with gives the lines that hold one of the words.
+func (b *logBook) lines() []string { return strings.Split(strings.TrimSuffix(b.all(), "\n"), "\n") }
+
+// with gives the whole lines that hold one of the words.
 func (b *logBook) with(words ...string) []string {
 	var out []string
-	for _, line := range b.lines() {
+	text := b.all()
+	for line := range strings.Lines(text[:strings.LastIndexByte(text, '\n')+1]) {
 		for _, w := range words {
 			if strings.Contains(line, w) {
-				out = append(out, line)
+				out = append(out, strings.TrimSuffix(line, "\n"))
 				break
 			}
 		}

@@ -52,7 +52,7 @@ func TestABrokenInviteIsAnsweredAndRemembered(t *testing.T) {
 	nothing := base64.StdEncoding.EncodeToString(text) // it is no UTF-8
 	s.says(t, p.sip(1), text)
 
-	eventually(t, 5*time.Second, "the book is made", func() bool {
+	eventually(t, 30*time.Second, "the book is made", func() bool {
 		_, code := n.cli("journal", "tail", "-n", "1")
 		return code == 0
 	})
@@ -83,7 +83,7 @@ func TestABrokenInviteIsAnsweredAndRemembered(t *testing.T) {
 	for _, args := range [][]string{{"journal", "tail", "--json", "-n", "1000"}, {"journal", "export", "--since", "1h"}} {
 		var marks map[string]mark
 		var refused []string
-		eventually(t, 5*time.Second, "the book has every broken INVITE", func() bool {
+		eventually(t, 30*time.Second, "the book has every broken INVITE", func() bool {
 			marks, refused = read(args...)
 			return len(marks) >= len(broken) && len(refused) > 0
 		})
@@ -130,7 +130,7 @@ func TestABrokenInviteIsAnsweredAndRemembered(t *testing.T) {
 			t.Errorf("%s the page marks %d calls as malformed, want %d", when, strings.Count(page, "had to be mended"), len(broken))
 		}
 	}
-	eventually(t, 5*time.Second, "the console knows how every call ended", func() bool {
+	eventually(t, 30*time.Second, "the console knows how every call ended", func() bool {
 		_, list := get(t, p, "/api/v1/calls")
 		return strings.Count(list, `"outcome":"answered"`) == len(broken)+1
 	})
@@ -164,7 +164,7 @@ func TestACallerOfAnUnreadableInviteCanBeForgotten(t *testing.T) {
 		out, _ := n.cli("journal", "export", "--type", "MalformedMessageLogEvent")
 		return out
 	}
-	eventually(t, 5*time.Second, "the book has all three", func() bool { return strings.Count(read(), `"what":"refused"`) == 3 })
+	eventually(t, 30*time.Second, "the book has all three", func() bool { return strings.Count(read(), `"what":"refused"`) == 3 })
 	if out := read(); strings.Count(out, `"text":"INVITE`) != 3 || strings.Count(out, "+447700900123@x") != 3 {
 		t.Errorf("the book does not show what came:\n%s", out)
 	}
