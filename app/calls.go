@@ -25,8 +25,8 @@ type callList struct {
 	over  [keptCalls]string    // names of calls that are over, a ring
 	next  int                  // the oldest of them
 
-	room  [][]heldMessage // for messages that wait, emptied
-	quote []byte          // for their text
+	spare   [][]byte // for messages that wait, emptied
+	squeeze []byte   // for those that become an entry
 }
 
 // heldCall is one call as it was told.
@@ -156,7 +156,7 @@ func (l *callList) lives(name string) bool {
 func (c *heldCall) of(number string) bool {
 	is := func(n string) bool { return n != "" && journal.SameNumber(n, number) }
 	return is(c.sum.Caller) || is(c.sum.Called) || journal.Mentions(c.from, number) || journal.Mentions(c.asserted, number) ||
-		slices.ContainsFunc(c.messages.waits, func(m heldMessage) bool { return journal.Mentions(string(m.data), number) })
+		journal.Mentions(string(c.messages.waits), number)
 }
 
 // erase forgets the calls of a number that are over; the book has what may be kept of them. It does nothing and names a call while one is in progress:

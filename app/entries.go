@@ -165,7 +165,7 @@ func entryOf(r *sip.Record) journal.Entry {
 	case sip.MessageMalformed:
 		e.Type, e.Trunk, e.Caller, e.Called = journal.MalformedMessage, string(r.Trunk), r.Caller, r.Called
 		if len(r.Data) > 0 {
-			e.Data = appendMessages(nil, []heldMessage{{at: r.At, in: r.In, flow: r.Flow, data: r.Data}})
+			e.Data = appendMessage(nil, r)
 		}
 	case sip.CallMessage:
 		e.Type = journal.CallSignalingMessage

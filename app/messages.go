@@ -2,11 +2,8 @@ package app
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
-	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"nines/configs"
 	"nines/console"
@@ -14,7 +11,6 @@ import (
 	"nines/journal"
 	"nines/policy"
 	"nines/sip"
-	"nines/sip/wire"
 )
 
 const (
@@ -22,7 +18,9 @@ const (
 	callMessages   = 500             // of one call
 	callText       = 512 << 10       // bytes of one call's messages
 	entryText      = 48 << 10        // bytes of an entry's messages: then it is made at once
-	spareRoom      = 1000            // lists of messages that are kept for the calls to come
+	usualText      = 4 << 10         // bytes of what a call says within messagesGather
+	spareRoom      = 500             // buffers for messages that are kept for the calls to come
+	spareBytes     = 4 * usualText   // of one of them
 )
 
 // messageData is the Data of a CallSignalingMessage: some messages of one call, in order.
@@ -55,21 +53,14 @@ func keepsMessages(m configs.Messages, class policy.Class) bool {
 	return m == configs.AllMessages || m == configs.EmergencyMessages && class == policy.Emergency
 }
 
-// heldMessage is a message as it was told. The bytes are the loop's, which nobody changes.
-type heldMessage struct {
-	at      time.Time
-	in      bool
-	attempt int
-	flow    wire.Flow
-	data    []byte
-}
-
 // heldMessages are the messages of a call that wait to become an entry.
 type heldMessages struct {
-	waits      []heldMessage
-	bytes      int // of their data
-	allN, allB int // of the call
-	lost       int
+	waits       []byte // packed
+	n           int    // of them
+	bytes       int    // of their text
+	since, last time.Time
+	allN, allB  int // of the call
+	lost        int
 }
 
 // add takes a message. False: it was lost, the call has too many.
@@ -78,54 +69,25 @@ func (h *heldMessages) add(r *sip.Record) bool {
 		h.lost++
 		return false
 	}
-	h.waits = append(h.waits, heldMessage{at: r.At, in: r.In, attempt: r.Attempt, flow: r.Flow, data: r.Data})
+	if h.n == 0 {
+		h.since = r.At
+	}
+	h.waits, h.last = appendMessage(h.waits, r), r.At
 	h.bytes += len(r.Data)
+	h.n++
 	h.allN++
 	h.allB += len(r.Data)
 	return true
 }
 
 // shown are the messages that wait, for the console.
-func (h *heldMessages) shown() []console.CallMessage {
-	if len(h.waits) == 0 {
-		return nil
-	}
-	return messagesOf(appendMessages(nil, h.waits))
-}
+func (h *heldMessages) shown() []console.CallMessage { return messagesOf(journal.Spelt(h.waits)) }
 
-// appendMessages writes a messageData.
-func appendMessages(b []byte, messages []heldMessage) []byte {
-	b = append(b, `{"messages":[`...)
-	for i := range messages {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendMessage(b, &messages[i])
-	}
-	return append(b, "]}"...)
-}
-
-// appendMessage writes a message as a console.CallMessage.
-func appendMessage(b []byte, m *heldMessage) []byte {
-	o := objectIn(b)
-	o.time("at", m.at)
-	o.name("in")
-	o.b = strconv.AppendBool(o.b, m.in)
-	o.number("attempt", int64(m.attempt))
-	o.text("proto", m.flow.Proto.String())
-	o.address("local", m.flow.Local)
-	o.address("remote", m.flow.Remote)
-	before := o.b
-	o.name("text")
-	o.b = append(o.b, '"')
-	quoted, ascii := appendQuoted(o.b, m.data)
-	if !ascii && !utf8.Valid(m.data) {
-		o.b = before
-		o.name("base64")
-		quoted = base64.StdEncoding.AppendEncode(append(o.b, '"'), m.data)
-	}
-	o.b = append(quoted, '"')
-	return o.end()
+// appendMessage packs a message for the book.
+func appendMessage(b []byte, r *sip.Record) []byte {
+	return journal.AppendMessage(b, &journal.Message{
+		At: r.At, In: r.In, Attempt: r.Attempt, Proto: r.Flow.Proto.String(), Local: r.Flow.Local, Remote: r.Flow.Remote, Text: r.Data,
+	})
 }
 
 // keyMarks stand before the keys of SRTP in a session description: RFC 4568 §9.1, RFC 4567 §3.
@@ -164,13 +126,13 @@ func (l *callList) message(r *sip.Record) (e journal.Entry, complete, lost bool)
 	if c == nil {
 		return e, false, true
 	}
-	if n := len(l.room); c.messages.waits == nil && n > 0 {
-		c.messages.waits, l.room = l.room[n-1], l.room[:n-1]
+	if c.messages.waits == nil {
+		c.messages.waits = l.buffer()
 	}
 	if !c.messages.add(r) {
 		return e, false, true
 	}
-	if len(c.messages.waits) == 1 {
+	if c.messages.n == 1 {
 		l.talks[r.Call] = c
 	}
 	if c.messages.bytes < entryText {
@@ -179,20 +141,30 @@ func (l *callList) message(r *sip.Record) (e journal.Entry, complete, lost bool)
 	return l.messageEntry(c), true, false
 }
 
+// buffer is an empty one for messages.
+func (l *callList) buffer() []byte {
+	n := len(l.spare)
+	if n == 0 {
+		return make([]byte, 0, usualText)
+	}
+	b := l.spare[n-1]
+	l.spare = l.spare[:n-1]
+	return b
+}
+
 // messageEntry makes an entry of the messages of a call that wait. It names the caller, so that erasing that number erases them.
 func (l *callList) messageEntry(c *heldCall) journal.Entry {
 	delete(l.talks, c.sum.ID)
-	waits := c.messages.waits
-	n, last := len(waits), waits[len(waits)-1].at
-	l.quote = appendMessages(l.quote[:0], waits)
-	data := bytes.Clone(l.quote)
-	c.messages.waits, c.messages.bytes = nil, 0
-	clear(waits)
-	if len(l.room) < spareRoom {
-		l.room = append(l.room, waits[:0])
+	h := &c.messages
+	n := h.n
+	var data []byte
+	data, l.squeeze = journal.Squeezed(h.waits, l.squeeze)
+	if cap(h.waits) <= spareBytes && len(l.spare) < spareRoom {
+		l.spare = append(l.spare, h.waits[:0])
 	}
+	h.waits, h.n, h.bytes = nil, 0, 0
 	return journal.Entry{
-		At: last, Type: journal.CallSignalingMessage, Call: c.sum.ID, CallID: c.sum.CallID, Route: c.sum.Route, Class: c.sum.Class, Caller: c.sum.Caller, Called: c.sum.Called,
+		At: h.last, Type: journal.CallSignalingMessage, Call: c.sum.ID, CallID: c.sum.CallID, Route: c.sum.Route, Class: c.sum.Class, Caller: c.sum.Caller, Called: c.sum.Called,
 		Count: n, Data: data,
 	}
 }
@@ -203,7 +175,7 @@ func (l *callList) gathered(now time.Time, all bool) []journal.Entry {
 	defer l.mu.Unlock()
 	var out []journal.Entry
 	for _, c := range l.talks {
-		if all || now.Sub(c.messages.waits[0].at) >= messagesGather {
+		if all || now.Sub(c.messages.since) >= messagesGather {
 			out = append(out, l.messageEntry(c))
 		}
 	}

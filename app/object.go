@@ -1,10 +1,7 @@
 package app
 
 import (
-	"encoding/binary"
 	"encoding/json"
-	"math/bits"
-	"net/netip"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -69,13 +66,6 @@ func (o *object) time(name string, at time.Time) {
 	o.b = append(o.b, '"')
 }
 
-func (o *object) address(name string, a netip.AddrPort) {
-	o.name(name)
-	o.b = append(o.b, '"')
-	o.b = a.AppendTo(o.b)
-	o.b = append(o.b, '"')
-}
-
 func (o *object) end() json.RawMessage { return append(o.b, '}') }
 
 // appendText writes a string with its quotes. What is no UTF-8 becomes U+FFFD.
@@ -103,10 +93,6 @@ func appendQuoted(b, text []byte) (quoted []byte, ascii bool) {
 		switch c := text[n]; c {
 		case '\r':
 			b = append(b, '\\', 'r')
-			if n+1 < len(text) && text[n+1] == '\n' { // as nearly always
-				b = append(b, '\\', 'n')
-				n++
-			}
 		case '\n':
 			b = append(b, '\\', 'n')
 		case '"', '\\':
@@ -119,28 +105,17 @@ func appendQuoted(b, text []byte) (quoted []byte, ascii bool) {
 	return b, ascii
 }
 
-// unescaped is how many bytes may stand in a JSON string as they are, before the first that may not. It looks at eight at a time: SIP's lines are long.
+// unescaped is how many bytes may stand in a JSON string as they are, before the first that may not.
 func unescaped(text []byte) (n int, ascii bool) {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	ascii = true
-	for ; n+8 <= len(text); n += 8 {
-		w := binary.LittleEndian.Uint64(text[n:])
-		quote, slash := w^('"'*ones), w^('\\'*ones)
-		// A byte's high bit stands where it is less than a space, a quote or a backslash; above the lowest such byte bits may stand by mistake.
-		found := ((w - ' '*ones) | (quote - ones) | (slash - ones)) &^ w & highs
-		if found != 0 {
-			at := bits.TrailingZeros64(found) / 8
-			return n + at, ascii && w&highs&(1<<(8*at)-1) == 0
-		}
-		ascii = ascii && w&highs == 0
-	}
-	for ; n < len(text); n++ {
+	for n < len(text) {
 		switch c := text[n]; {
 		case c < ' ' || c == '"' || c == '\\':
 			return n, ascii
 		case c >= utf8.RuneSelf:
 			ascii = false
 		}
+		n++
 	}
 	return n, ascii
 }

@@ -65,12 +65,3 @@ func same[T any](t *rapid.T, want T, got json.RawMessage) {
 		t.Fatalf("%s is read as %+v, want %+v", got, read, should)
 	}
 }
-
-func BenchmarkQuotingAMessage(b *testing.B) {
-	text := setUpMessage(1, 0)
-	b.SetBytes(int64(len(text)))
-	var out []byte
-	for b.Loop() {
-		out, _ = appendQuoted(out[:0], text)
-	}
-}

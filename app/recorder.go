@@ -214,7 +214,9 @@ func (r *recorder) writeDown(rec *sip.Record) {
 
 // message takes a message of a call: a copy goes to the capture server, and to the book where it keeps them.
 func (r *recorder) message(rec *sip.Record) {
-	r.copies.Send(copied(rec))
+	if r.copies.On() {
+		r.copies.Send(copied(rec))
+	}
 	if keeps := r.keeps.Load(); keeps == nil || !keepsMessages(*keeps, rec.Class) {
 		return
 	}

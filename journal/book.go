@@ -123,7 +123,7 @@ func New(cfg Config) *Book {
 }
 
 // Append puts an entry into the book. It returns at once whatever the disk does; an entry for which there is no room is counted and lost. Without a time
-// it gets the present one. What Data points to must not change afterwards.
+// it gets the present one. Data is JSON, or messages as [AppendMessage] packs them; what it points to must not change afterwards.
 func (b *Book) Append(e Entry) {
 	if e.At.IsZero() {
 		e.At = time.Now()

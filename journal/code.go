@@ -1,12 +1,12 @@
 package journal
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"slices"
 	"strings"
@@ -373,22 +373,46 @@ func (r *record) append(b, buf []byte) (body, scratch []byte) {
 
 // entry gives the record as it was written.
 func (r *record) entry(seq int64) (Entry, error) {
+	e, err := r.fields(seq)
+	if err == nil {
+		err = r.readData(&e)
+	}
+	return e, err
+}
+
+// fields gives the record without its Data, which most who read do not look at.
+func (r *record) fields(seq int64) (Entry, error) {
 	e := Entry{Seq: seq}
 	if err := readPublic(r.public, &e); err != nil {
 		return e, err
 	}
 	e.Caller = r.text(callerField, &e)
 	e.Called = r.text(calledField, &e)
-	if d := &r.personal[dataField]; d.has && !d.erased {
-		data, err := unsqueezed(d.value)
-		if err != nil {
-			return e, err
-		}
-		e.Data = data
-	} else if d.has {
+	if d := &r.personal[dataField]; d.has && d.erased {
 		e.Erased = true
 	}
 	return e, nil
+}
+
+// readData puts Data into an entry, as JSON.
+func (r *record) readData(e *Entry) error {
+	told, err := r.told()
+	if err != nil || told == nil {
+		return err
+	}
+	if e.Data = Spelt(told); e.Data == nil {
+		return errRecord
+	}
+	return nil
+}
+
+// told is Data as the book was told it, JSON or packed messages; nil: there is none, or it was erased.
+func (r *record) told() ([]byte, error) {
+	d := &r.personal[dataField]
+	if !d.has || d.erased {
+		return nil, nil
+	}
+	return unsqueezed(d.value)
 }
 
 func (r *record) text(field int, e *Entry) string {
@@ -463,7 +487,7 @@ func recordOf(e *Entry, p *pen, public []byte) record {
 	return r
 }
 
-// Long Data is kept squeezed: a call's messages repeat each other. JSON never begins with the byte that says so.
+// Long Data is kept squeezed: a call's messages repeat each other. Neither JSON nor packed messages begin with the byte that says so.
 const (
 	squeezedMark  = 0x01
 	squeezedFrom  = 1 << 10
@@ -472,7 +496,7 @@ const (
 
 // squeezed gives data as it is kept, in buf if that is shorter.
 func squeezed(data, buf []byte) (kept, scratch []byte) {
-	if len(data) < squeezedFrom {
+	if len(data) < squeezedFrom || data[0] == squeezedMark {
 		return data, buf
 	}
 	buf = slices.Grow(buf[:0], 1+s2.MaxEncodedLen(len(data)))
@@ -482,6 +506,12 @@ func squeezed(data, buf []byte) (kept, scratch []byte) {
 		return data, buf
 	}
 	return buf, buf
+}
+
+// Squeezed gives Data as the book keeps it, in memory of its own: text that waits for the disk takes less of it then. scratch is for the next time.
+func Squeezed(data, scratch []byte) (kept, again []byte) {
+	kept, scratch = squeezed(data, scratch)
+	return bytes.Clone(kept), scratch
 }
 
 // unsqueezed gives Data as it was, in memory of its own.
@@ -501,9 +531,11 @@ func unsqueezed(value []byte) ([]byte, error) {
 
 // key is the short hash under which a name is looked up. What is found by it is compared with the name itself.
 func key(name string) uint32 {
-	h := fnv.New32a()
-	_, _ = io.WriteString(h, name)
-	return h.Sum32()
+	h := uint32(2166136261) // FNV-1a, as hash/fnv has it, which wants memory for it
+	for i := range len(name) {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return h
 }
 
 // tailDigits is how many digits of a number two spellings of it have in common: +44 1905 331101 and 01905 331101.
@@ -520,6 +552,10 @@ func numberTail(number string) string {
 
 // digitsOf gives a telephone number's digits, empty for what is none.
 func digitsOf(number string) string {
+	plain := strings.TrimPrefix(number, "+")
+	if strings.Trim(plain, "0123456789*#") == "" { // as nearly always
+		return plain
+	}
 	var b strings.Builder
 	for i, r := range number {
 		switch {

@@ -95,17 +95,27 @@ func (b *Book) mentioned(ctx context.Context, number string) (map[string]bool, e
 		if err != nil {
 			return nil, err
 		}
-		if !bytes.Contains(block.body, []byte(tail)) {
-			continue
-		}
-		entries, _ := block.find(Query{Mask: Full}) // what is damaged cannot be erased, and stays for verify to find
-		for i := range entries {
-			if e := &entries[i]; e.Call != "" && Mentions(string(e.Data), number) {
-				calls[e.Call] = true
-			}
-		}
+		block.mentioned(number, []byte(tail), calls)
 	}
 	return calls, nil
+}
+
+// mentioned adds the calls of a block in whose data a number stands. What is damaged cannot be erased, and stays for verify to find.
+func (b *block) mentioned(number string, tail []byte, calls map[string]bool) {
+	var rec record
+	for body := b.body; len(body) > 0; {
+		var err error
+		if body, err = rec.next(body); err != nil {
+			return
+		}
+		told, err := rec.told()
+		if err != nil || !bytes.Contains(told, tail) || !Mentions(string(told), number) {
+			continue
+		}
+		if e, err := rec.fields(0); err == nil && e.Call != "" {
+			calls[e.Call] = true
+		}
+	}
 }
 
 // Mentions says whether a number stands in a text, in whatever spelling that has no gaps.
@@ -197,8 +207,7 @@ func (s *store) eraseIn(ctx context.Context, first int64, calls map[string]bool,
 		return 0, err
 	}
 	spellings := spellingsOf(number)
-	n, err := b.edit(func(e *Entry, r *record) bool {
-		did := false
+	n, err := b.edit(func(e *Entry, r *record) (did bool, err error) {
 		forget := func(field int, is bool) {
 			if p := &r.personal[field]; is && p.has && !p.erased {
 				p.erase(field)
@@ -207,8 +216,14 @@ func (s *store) eraseIn(ctx context.Context, first int64, calls map[string]bool,
 		}
 		forget(callerField, e.Caller != "" && sameNumber(e.Caller, number))
 		forget(calledField, e.Called != "" && sameNumber(e.Called, number))
-		forget(dataField, (calls[e.Call] || did) && containsAny(string(e.Data), spellings))
-		return did
+		if calls[e.Call] || did {
+			told, err := r.told()
+			if err != nil {
+				return false, err
+			}
+			forget(dataField, containsAny(string(told), spellings))
+		}
+		return did, nil
 	})
 	if err != nil || n == 0 {
 		return 0, nil //nolint:nilerr // a damaged block stays as it is, for verify to find

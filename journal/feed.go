@@ -3,7 +3,7 @@ package journal
 import "sync/atomic"
 
 // A Feed brings what is put into the book, each entry once, in order, whether the disk takes it or not. An entry that the disk had refused has no number.
-// Entries are shared: don't change them.
+// Entries are shared: don't change them. Data that is messages may be packed: [Spelt].
 type Feed struct {
 	C      <-chan []Entry // closed by Close, and when the book ends
 	c      chan []Entry

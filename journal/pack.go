@@ -16,7 +16,7 @@ func Pack(b []byte, e *Entry) []byte {
 	return append(b, e.Data...)
 }
 
-// Unpack gives the entries that were packed into b. What is broken ends it.
+// Unpack gives the entries that were packed into b, their Data as JSON. What is broken ends it.
 func Unpack(b []byte) []Entry {
 	var out []Entry
 	for c := (cursor{b: b}); len(c.b) > 0; {
@@ -28,7 +28,7 @@ func Unpack(b []byte) []Entry {
 		public := c.take(uint64(binary.BigEndian.Uint32(head)))
 		e.Caller, e.Called = c.text(), c.text()
 		if data := c.take(c.uvarint()); len(data) > 0 {
-			e.Data = append([]byte(nil), data...)
+			e.Data = Spelt(append([]byte(nil), data...))
 		}
 		if c.bad || readPublic(public, &e) != nil {
 			return out

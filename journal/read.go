@@ -171,15 +171,19 @@ func (b *block) find(q Query) ([]Entry, error) {
 		if seq <= q.After || q.Before > 0 && seq >= q.Before || !q.inTime(rec.public) {
 			continue
 		}
-		e, bad := rec.entry(seq)
+		e, bad := rec.fields(seq)
+		if bad == nil && !q.wants(&e) {
+			continue
+		}
+		if bad == nil && !(q.Mask != Full && e.hasMessages()) {
+			bad = rec.readData(&e)
+		}
 		if bad != nil {
 			err = fmt.Errorf("entry %d: %w", seq, bad)
 			break
 		}
-		if q.wants(&e) {
-			e.mask(q.Mask)
-			found = append(found, e)
-		}
+		e.mask(q.Mask)
+		found = append(found, e)
 	}
 	if q.Newest {
 		slices.Reverse(found)
@@ -213,9 +217,14 @@ func (e *Entry) mask(m Mask) {
 		return
 	}
 	e.Caller, e.Called = m.Number(e.Caller), m.Number(e.Called)
-	if e.Type == CallSignalingMessage || e.Type == MalformedMessage {
+	if e.hasMessages() {
 		e.Data = nil
 	}
+}
+
+// hasMessages says whether an entry's Data is the text of messages.
+func (e *Entry) hasMessages() bool {
+	return e.Type == CallSignalingMessage || e.Type == MalformedMessage
 }
 
 // Number gives a number as a reader may see it. Short ones, 999 or 101, are nobody's and stay.

@@ -34,7 +34,7 @@ CREATE TABLE minute (at INTEGER, what TEXT, who TEXT, n INTEGER NOT NULL, PRIMAR
 
 const (
 	applicationID = 0x6e696e65 // "nine"
-	schemaVersion = 2          // since 2 long Data is squeezed
+	schemaVersion = 3          // since 2 long Data is squeezed, since 3 messages are packed
 	pageSize      = 8192
 	blockSize     = 24 << 10 // a block that has grown to this is full
 )
@@ -372,7 +372,7 @@ func (s *store) add(ctx context.Context, e *Entry) error {
 	r := recordOf(e, &s.pen, s.public[:0])
 	s.public = r.public
 	h := s.chain.add(&r)
-	r.check = h[:checkSize]
+	r.check = s.chain.head[:checkSize]
 	e.Seq = s.chain.seq
 	b := &s.block
 	if b.body == nil {
@@ -445,7 +445,7 @@ func (b *block) rename() {
 		if body, err = r.next(body); err != nil {
 			return
 		}
-		if e, err := r.entry(0); err == nil {
+		if e, err := r.fields(0); err == nil {
 			b.name(&e)
 		}
 	}

@@ -214,12 +214,12 @@ func (s *store) forgetMessages(now time.Time, cfg Config) (bool, error) {
 	err = s.change(ctx, func() error {
 		for i := range blocks {
 			b := &blocks[i]
-			_, _ = b.edit(func(e *Entry, r *record) bool { // a damaged one stays as it is
-				if e.Type != CallSignalingMessage && e.Type != MalformedMessage || !r.personal[dataField].has || r.personal[dataField].erased {
-					return false
+			_, _ = b.edit(func(e *Entry, r *record) (bool, error) { // a damaged one stays as it is
+				if !e.hasMessages() || !r.personal[dataField].has || r.personal[dataField].erased {
+					return false, nil
 				}
 				r.personal[dataField].erase(dataField)
-				return true
+				return true, nil
 			})
 			b.kinds &^= messageKinds
 			if err := s.replace(ctx, b); err != nil {
@@ -242,8 +242,8 @@ func (s *store) replace(ctx context.Context, b *block) error {
 	return s.putWhole(ctx, b)
 }
 
-// edit changes records of a block, and reports how many. change says whether it did something.
-func (b *block) edit(change func(*Entry, *record) bool) (int, error) {
+// edit changes records of a block, and reports how many. change says whether it did something; it sees the entry without its Data.
+func (b *block) edit(change func(*Entry, *record) (bool, error)) (int, error) {
 	var out, scratch []byte
 	n := 0
 	seq := b.first
@@ -253,11 +253,15 @@ func (b *block) edit(change func(*Entry, *record) bool) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		e, err := r.entry(seq)
+		e, err := r.fields(seq)
 		if err != nil {
 			return 0, err
 		}
-		if change(&e, &r) {
+		did, err := change(&e, &r)
+		if err != nil {
+			return 0, err
+		}
+		if did {
 			n++
 			out, scratch = r.append(out, scratch)
 		} else {
