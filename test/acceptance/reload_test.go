@@ -63,9 +63,12 @@ func TestReloadUnderLoadLosesNoCall(t *testing.T) {
 	}()
 	loaded := n.status().Config.Loaded
 	swaps, refusals := 0, 0
-	pause := time.NewTicker(200 * time.Millisecond)
-	defer pause.Stop()
-	for begin := time.Now(); time.Since(begin) < lasts || refusals < least && time.Since(begin) < time.Minute; <-pause.C {
+	tally := &callTally{}
+	enough := func() bool {
+		tally.sweep(carrier, room, standby)
+		return refusals >= least && tally.at(room) >= rate && tally.at(standby) >= rate
+	}
+	for begin := time.Now(); time.Since(begin) < lasts || !enough() && time.Since(begin) < time.Minute; await(t, 200*time.Millisecond) { // however long a command takes, calls come to each
 		switch swaps % 3 {
 		case 0:
 			n.write(swapped)
@@ -88,7 +91,6 @@ func TestReloadUnderLoadLosesNoCall(t *testing.T) {
 	}
 	stop()
 	placed := <-calls
-	tally := &callTally{}
 	eventually(t, 10*time.Second, "every call is over", func() bool {
 		tally.sweep(carrier, room, standby)
 		return len(tally.placed) == placed
