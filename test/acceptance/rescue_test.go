@@ -86,12 +86,18 @@ func (k *talkers) moved(calls []*town.Call, within time.Duration, watch *latenes
 		return !slices.ContainsFunc(calls, func(c *town.Call) bool { return c.Record().Voice.Streams < 2 })
 	})
 	await(k.t, time.Second) // both sides talk
+	records := make([]town.Record, len(calls))
+	for i, c := range calls {
+		records[i] = c.Record()
+	}
 	slack := k.late(watch)
+	poll(10*time.Second, func() bool {
+		return !slices.ContainsFunc(k.standby.Records(), func(r town.Record) bool { return r.State == town.Talking && r.Voice.Heard == 0 })
+	})
 	k.story()
 	var gaps []time.Duration
 	rescued := 0
-	for _, c := range calls {
-		r := c.Record()
+	for _, r := range records {
 		there := record(k.standby, r.ID)
 		switch {
 		case r.End != town.NotYet:
@@ -119,8 +125,12 @@ func (k *talkers) moved(calls []*town.Call, within time.Duration, watch *latenes
 	if p99 > within+slack {
 		k.t.Errorf("p99 of the silence is %v; promised are %v (and %v for this machine)", p99, within, slack)
 	}
-	if n := len(k.node.log.with(`"message":"rescued: the new endpoint is heard"`)); n < rescued {
-		k.t.Errorf("the log tells of %d rescues that were heard; want %d", n, rescued)
+	told := 0
+	if !poll(10*time.Second, func() bool {
+		told = len(k.node.log.with(`"message":"rescued: the new endpoint is heard"`))
+		return told >= rescued
+	}) {
+		k.t.Errorf("the log tells of %d rescues that were heard; want %d", told, rescued)
 	}
 }
 
@@ -215,7 +225,11 @@ func TestTalkingCallsOfAVanishedRoomGoOnWithinFiveSeconds(t *testing.T) {
 	k.primary.Thaw()
 	await(t, 3*time.Second)
 	for _, c := range k.calls {
-		if r := c.Record(); r.End != town.NotYet || time.Since(r.Voice.Last) > time.Second {
+		var r town.Record
+		if !poll(2*time.Second, func() bool { // who had no turn has not counted yet what has come
+			r = c.Record()
+			return r.End == town.NotYet && time.Since(r.Voice.Last) < time.Second
+		}) {
 			t.Errorf("the old room came back and %s ended (%v) or hears nobody (since %v)", r.ID, r.End, time.Since(r.Voice.Last))
 		}
 	}

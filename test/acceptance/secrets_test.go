@@ -69,12 +69,13 @@ notify:
 		t.Fatal(err)
 	}
 	v.n.cli("notices", "--trial")
-	v.call = "none"
-	if list := v.n.log.with(`"message":"call answered"`); len(list) > 0 {
-		var line struct{ Call string }
-		_ = json.Unmarshal([]byte(list[0]), &line)
-		v.call = line.Call
-	}
+	eventually(t, 10*time.Second, "the log says what we call the call", func() bool {
+		list := v.n.log.with(`"message":"call answered"`)
+		if len(list) > 0 {
+			v.call = field(list[0], "call")
+		}
+		return v.call != ""
+	})
 
 	v.secrets = map[string]string{
 		"the token": made.Secret, "the token's hash": hash, "the webhook's secret": "hook-secret-7d1f", "the webhook's header": "header-secret-88e2", "the webhook's path": "path-secret-51c0",
@@ -96,7 +97,12 @@ notify:
 		}
 	}
 	lines("the TLS key", filepath.Join(v.dir, "tls.key"))
-	lines("the book's key", filepath.Join(v.n.dir, "state", "journal.key"))
+	key := filepath.Join(v.n.dir, "state", "journal.key")
+	eventually(t, 10*time.Second, "the book has its key", func() bool { // it is made beside the calls
+		info, err := os.Stat(key)
+		return err == nil && info.Size() > 0
+	})
+	lines("the book's key", key)
 	return v
 }
 

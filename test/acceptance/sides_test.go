@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nines/console"
 )
 
 // wires are three machines in network namespaces: the carrier's, ours with two cards, the room's. Nothing routes between the two networks.
@@ -93,6 +95,12 @@ func TestACallCrossesABoxWithTwoNetworkCards(t *testing.T) {
 		t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
 	}
 	eventually(t, 20*time.Second, "nines takes calls", func() bool { return len(log.with("taking calls")) > 0 })
+	client := console.NewClient(filepath.Join(dir, "run"))
+	eventually(t, time.Minute, "the room is up", func() bool { // SIPp may be slow to start
+		st, err := client.Status(ctx)
+		e, _ := st.Endpoint("control-room")
+		return err == nil && e.Verdict == "up"
+	})
 	for _, transport := range []string{"u1", "t1"} {
 		heard := filepath.Join(dir, "carrier-"+transport+".log")
 		carrier := w.in(ctx, w.carrier, sipp, "-sf", "test/sipp/carrier.xml", "-nostdin", "-s", "999", "-i", "198.51.100.2", "-p", "5060", "-mi", "198.51.100.2", "-mp", "6300",
