@@ -131,6 +131,7 @@ announcements: { ours: { files: [`+dir+`/ours.wav], times: 100 } }
 	room = secureBaresip(t, at, "room", dir, 880)
 	n.verdict("up", "room")
 	n.verdict("down", "dead")
+	n.announces()
 	return n, room
 }
 
@@ -146,7 +147,16 @@ func TestAnEncryptedCallerHearsTheAnnouncement(t *testing.T) {
 	caller.do("dial", "sip:101@"+p.at(1, 5061).String()+";transport=tls")
 	caller.event("CALL_ESTABLISHED")
 	eventually(t, 10*time.Second, "the announcement is played", func() bool { return n.status().Routine.Announcing == 1 })
-	await(t, 2*time.Second)
+	const wavHead, frame = 44, 320
+	var files []string
+	eventually(t, 20*time.Second, "the telephone has written down what it hears", func() bool {
+		files, _ = filepath.Glob(heard + "/*dec*.wav") // the pattern is good
+		if len(files) == 0 {
+			return false
+		}
+		info, err := os.Stat(files[0])
+		return err == nil && info.Size() > wavHead+45*frame
+	})
 	caller.do("sndcode", "9")
 	caller.do("sndcode", "\x04") // the key is let go
 	room.event("CALL_INCOMING")
@@ -156,15 +166,10 @@ func TestAnEncryptedCallerHearsTheAnnouncement(t *testing.T) {
 	caller.event("CALL_CLOSED")
 	n.empty(10 * time.Second)
 
-	files, err := filepath.Glob(heard + "/*dec*.wav")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("the telephone has written down %v, %v; want what it heard", files, err)
-	}
 	b, err := os.ReadFile(files[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	const wavHead, frame = 44, 320
 	told := map[string]bool{}
 	for f := range slices.Chunk(g711.DecodeAlaw(payloads(t, wav(440))), frame) {
 		told[string(f)] = true
