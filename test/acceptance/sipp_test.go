@@ -113,7 +113,7 @@ func TestScenariosOfTheTesters(t *testing.T) {
 	}{
 		{room: "room.xml", carrier: "carrier.xml", want: "control-room"},
 		{room: "room.xml", carrier: "carrier.xml", args: []string{"-t", "t1"}, want: "control-room"},
-		{room: "room.xml", carrier: "carrier-rtp.xml", args: []string{"-mp", "6100", "-l", "1"}, want: "control-room"},
+		{room: "room.xml", carrier: "carrier-rtp.xml", args: []string{"-mp", "6100", "-l", "1", "-d", "3000"}, want: "control-room"},
 		{room: "room-rings.xml", carrier: "carrier-cancels.xml"},
 		{room: "room-refuses.xml", carrier: "carrier.xml", want: "standby"},
 		{room: "room-refuses.xml", as: "503 Service Unavailable", carrier: "carrier.xml", want: "standby"},
@@ -156,8 +156,8 @@ func TestScenariosOfTheTesters(t *testing.T) {
 			if lines := n.log.with(`"message":"call answered"`); len(lines) != 1 || !strings.Contains(lines[0], `"endpoint":"`+tt.want+`"`) {
 				t.Errorf("answered by %q; want %s", lines, tt.want)
 			}
-			if strings.Contains(tt.carrier, "rtp") && st.Media.Packets < 80 {
-				t.Errorf("%d packets were relayed; a second of voice and its echo are about 100", st.Media.Packets)
+			if strings.Contains(tt.carrier, "rtp") && st.Media.Packets < 240 { // what SIPp had no turn for at the end is missing
+				t.Errorf("%d packets were relayed; three seconds of voice and its echo are about 300", st.Media.Packets)
 			}
 			n.empty(5 * time.Second)
 		})
