@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/pion/rtp"
@@ -284,8 +285,43 @@ func (v *voice) counted() Voice {
 	return c
 }
 
-// close ends the voice and waits for its reader.
+// close ends the voice and waits for its reader. What a tape is to have has come before the BYE, but after a while without a turn that may be read first.
 func (v *voice) close() {
+	if c, ok := v.conn.(*net.UDPConn); ok && v.tapes {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // ends the reader
+		<-v.done
+		v.rest(c)
+	}
 	_ = v.conn.Close()
 	<-v.done
+}
+
+// rest hears what waits in the socket.
+func (v *voice) rest(c *net.UDPConn) {
+	_ = c.SetReadDeadline(time.Time{})
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	buf := make([]byte, 2048)
+	_ = raw.Read(func(fd uintptr) bool {
+		for {
+			n, from, err := syscall.Recvfrom(int(fd), buf, syscall.MSG_DONTWAIT)
+			if err != nil {
+				return true
+			}
+			v.hear(buf[:n], sourceOf(from), time.Now())
+		}
+	})
+}
+
+// sourceOf reads an address of the kernel.
+func sourceOf(a syscall.Sockaddr) netip.AddrPort {
+	switch a := a.(type) {
+	case *syscall.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *syscall.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
 }
