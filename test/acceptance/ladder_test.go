@@ -73,7 +73,7 @@ func TestNextEndpointAnswersWhateverTheFirstDoes(t *testing.T) {
 	standby := phone(t, town.PhoneConfig{Name: "standby", Addr: p.sip(10), Script: town.Always(town.Picked())})
 	carrier := phone(t, town.PhoneConfig{Name: "carrier", Addr: p.sip(200)})
 	n := start(t, p, head+"trunks:\n  carrier: { from: [\"{200}/32\"] }\nendpoints:\n  standby: { uri: \"sip:{10}:5060\", calls: 100 }\n"+endpoints.String()+"routes:\n"+routes.String())
-	eventually(t, 15*time.Second, "every endpoint is up", func() bool {
+	eventually(t, time.Minute, "every endpoint is up", func() bool {
 		return !slices.ContainsFunc(n.status().Endpoints, func(e console.EndpointStatus) bool { return e.Verdict != "up" })
 	})
 

@@ -71,7 +71,7 @@ func sippCall(t *testing.T, p place, scenario string, args ...string) {
 
 // sippCalls is sippCall for goroutines.
 func sippCalls(t *testing.T, p place, scenario string, args ...string) error {
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // for who hangs; SIPp's own -timeout is there for who is slow
 	defer cancel()
 	at, errors := p.ip(200).String(), filepath.Join(t.TempDir(), "errors")
 	all := []string{"-s", "999", "-i", at, "-mi", at, "-timeout", "50", "-timeout_error", "-trace_err", "-error_file", errors}
