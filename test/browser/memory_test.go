@@ -31,11 +31,23 @@ func TestAShiftDoesNotFillThePage(t *testing.T) {
 	origin, _ := url.Parse("http://" + address)
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(origin); r.Out.Host = origin.Host }}
 	var sent atomic.Int64
+	weighed := make(chan struct{})
+	title := func(w http.ResponseWriter, title string) {
+		_, _ = fmt.Fprintf(w, "event: patch\ndata: {\"at\":1,\"title\":%q,\"html\":{}}\n\n", title)
+		_ = http.NewResponseController(w).Flush()
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/", proxy)
 	mux.HandleFunc("/live/board", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for i := 0; i < updates && r.Context().Err() == nil; i++ {
+			if i == updates/10 { // it is weighed when it has taken what came until now, and no more than that: so it is at the end
+				title(w, "a tenth")
+				select {
+				case <-weighed:
+				case <-r.Context().Done():
+				}
+			}
 			picture := good
 			if i%2 == 1 {
 				picture = bad
@@ -45,8 +57,7 @@ func TestAShiftDoesNotFillThePage(t *testing.T) {
 			}
 			sent.Store(int64(i + 1))
 		}
-		_, _ = fmt.Fprint(w, "event: patch\ndata: {\"at\":1,\"title\":\"over\",\"html\":{}}\n\n")
-		_ = http.NewResponseController(w).Flush()
+		title(w, "over")
 		<-r.Context().Done()
 	})
 	front := httptest.NewServer(mux)
@@ -54,9 +65,16 @@ func TestAShiftDoesNotFillThePage(t *testing.T) {
 
 	b := newTab(t, front.URL)
 	_, _ = chromedp.Run(b.ctx, chromedp.Evaluate[bool](fmt.Sprintf("location.href = %q, true", front.URL+"/"))) // not Navigate: the flood begins before the page has loaded
-	b.waitLong(func() bool { return sent.Load() > updates/10 })
+	says := func(title string) func() bool {
+		return func() bool {
+			now, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.title`)) // an error: the page is on its way
+			return err == nil && now == title
+		}
+	}
+	b.waitLong(says("a tenth"))
 	before := b.heap()
-	b.waitLong(func() bool { return eval[string](b, `document.title`) == "over" })
+	close(weighed)
+	b.waitLong(says("over"))
 	after := b.heap()
 	_, _ = chromedp.Run(b.ctx, chromedp.Evaluate[bool](`location.href = "about:blank", true`)) // it would come back for more
 	t.Logf("%d updates: the page's heap went from %.1f to %.1f MB", sent.Load(), before/1e6, after/1e6)
