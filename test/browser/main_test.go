@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -439,13 +440,24 @@ var axe = sync.OnceValues(func() (string, error) {
 	return string(source), err
 })
 
-// freeAddress is one where nobody listens now.
+// freeAddress is one where nobody listens now, for UDP and TCP, and nobody does by chance before it is used: the system gives its port to no connection.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		address := fmt.Sprint("127.0.0.1:", 10000+(uint32(os.Getpid())*31+given.Add(1))%8000)
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		c, err := net.ListenPacket("udp", address)
+		_ = l.Close()
+		if err == nil && c.Close() == nil {
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free for both UDP and TCP")
+	return ""
 }
+
+// given counts the ports that freeAddress has tried.
+var given atomic.Uint32

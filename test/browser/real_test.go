@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,11 +120,14 @@ func newStation(t *testing.T) *station {
 	return s
 }
 
+// seeds are of telephones: two with the same would use the same tags and branches.
+var seeds atomic.Uint64
+
 // phone starts a telephone of the town on the kernel's network.
 func (s *station) phone(name, ip string) *town.Phone {
 	s.t.Helper()
 	addr := netip.AddrPortFrom(netip.MustParseAddr(ip), 0)
-	p, err := town.NewPhone(town.PhoneConfig{Name: name, Addr: addr, Seed: uint64(len(name)), Voice: 20 * time.Millisecond, Script: town.Always(town.Picked())})
+	p, err := town.NewPhone(town.PhoneConfig{Name: name, Addr: addr, Seed: seeds.Add(1), Voice: 20 * time.Millisecond, Script: town.Always(town.Picked())})
 	if err != nil {
 		s.t.Fatal(err)
 	}
