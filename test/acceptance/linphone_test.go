@@ -164,7 +164,8 @@ func (l *linphone) receives() {
 	}
 	from := len(lines()) + 1 // the next may tell of what was before
 	eventually(l.t, 15*time.Second, "linphone receives a voice", func() bool {
-		for _, m := range lines()[min(from, len(lines())):] {
+		all := lines() // it writes meanwhile
+		for _, m := range all[min(from, len(all)):] {
 			if v, err := strconv.ParseFloat(m[1], 64); err == nil && v > 60 { // 80 with its headers
 				return true
 			}
