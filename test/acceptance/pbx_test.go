@@ -171,6 +171,7 @@ func TestAsteriskAsThePBX(t *testing.T) {
 	t.Run("a key press", func(t *testing.T) {
 		c := answered("112")
 		eventually(t, 10*time.Second, "the PBX waits for a key", func() bool { return len(pbx.log.with("Accepting a maximum of 1 digits")) > 0 })
+		eventually(t, 5*time.Second, "the PBX knows the caller's address from its voice", func() bool { return c.Record().Voice.Sent > 20 }) // what comes before is no key to it
 		c.Press('5')
 		eventually(t, 10*time.Second, "the PBX hears the key", func() bool { return len(pbx.log.with("the caller pressed 5")) > 0 })
 		c.Clear()

@@ -95,10 +95,16 @@ func (k *talkers) moved(calls []*town.Call, within time.Duration, watch *latenes
 		return !slices.ContainsFunc(k.standby.Records(), func(r town.Record) bool { return r.State == town.Talking && r.Voice.Heard == 0 })
 	})
 	k.story()
+	at := map[string]*town.Record{} // at the standby; read once, for there may be thousands
+	for _, r := range k.standby.Records() {
+		if at[r.ID] == nil || r.State == town.Talking {
+			at[r.ID] = &r
+		}
+	}
 	var gaps []time.Duration
 	rescued := 0
 	for _, r := range records {
-		there := record(k.standby, r.ID)
+		there := at[r.ID]
 		switch {
 		case r.End != town.NotYet:
 			k.t.Errorf("the caller's call ended (%v, asked inside it: %v); the caller must never hear of it", r.End, r.Requests)
