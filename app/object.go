@@ -68,54 +68,27 @@ func (o *object) time(name string, at time.Time) {
 
 func (o *object) end() json.RawMessage { return append(o.b, '}') }
 
-// appendText writes a string with its quotes. What is no UTF-8 becomes U+FFFD.
+// appendText writes a string with its quotes (RFC 8259 §7). What is no UTF-8 becomes U+FFFD.
 func appendText(b []byte, text string) []byte {
-	b = append(b, '"')
-	from := len(b)
-	b, ascii := appendQuoted(b, []byte(text))
-	if !ascii && !utf8.Valid(b[from:]) {
-		b, _ = appendQuoted(b[:from], []byte(string([]rune(text))))
-	}
-	return append(b, '"')
-}
-
-// appendQuoted writes what stands between a JSON string's quotes (RFC 8259 §7), and says whether that is ASCII. Others must be UTF-8 as they are.
-func appendQuoted(b, text []byte) (quoted []byte, ascii bool) {
 	const hex = "0123456789abcdef"
-	ascii = true
-	for len(text) > 0 {
-		n, isASCII := unescaped(text)
-		ascii = ascii && isASCII
-		b = append(b, text[:n]...)
-		if n == len(text) {
-			break
+	if !utf8.ValidString(text) {
+		text = string([]rune(text))
+	}
+	b = append(b, '"')
+	done := 0
+	for i := range len(text) {
+		c := text[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
 		}
-		switch c := text[n]; c {
-		case '\r':
-			b = append(b, '\\', 'r')
-		case '\n':
-			b = append(b, '\\', 'n')
+		b = append(b, text[done:i]...)
+		done = i + 1
+		switch c {
 		case '"', '\\':
 			b = append(b, '\\', c)
 		default:
 			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
-		text = text[n+1:]
 	}
-	return b, ascii
-}
-
-// unescaped is how many bytes may stand in a JSON string as they are, before the first that may not.
-func unescaped(text []byte) (n int, ascii bool) {
-	ascii = true
-	for n < len(text) {
-		switch c := text[n]; {
-		case c < ' ' || c == '"' || c == '\\':
-			return n, ascii
-		case c >= utf8.RuneSelf:
-			ascii = false
-		}
-		n++
-	}
-	return n, ascii
+	return append(append(b, text[done:]...), '"')
 }
