@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"slices"
 	"strings"
@@ -531,11 +532,9 @@ func unsqueezed(value []byte) ([]byte, error) {
 
 // key is the short hash under which a name is looked up. What is found by it is compared with the name itself.
 func key(name string) uint32 {
-	h := uint32(2166136261) // FNV-1a, as hash/fnv has it, which wants memory for it
-	for i := range len(name) {
-		h = (h ^ uint32(name[i])) * 16777619
-	}
-	return h
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // io.WriteString would want memory for it
+	return h.Sum32()
 }
 
 // tailDigits is how many digits of a number two spellings of it have in common: +44 1905 331101 and 01905 331101.

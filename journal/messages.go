@@ -23,7 +23,7 @@ type Message struct {
 // packedMark begins Data that is packed messages. JSON never begins with that byte.
 const packedMark = 0x02
 
-// The bits of a packed message's first byte.
+// cameIn is the bit of a packed message's first byte that is In.
 const cameIn = 1
 
 // AppendMessage adds a message to Data, which is empty or has others. Such Data is kept as it is, because to write text as JSON costs more than all else that the
