@@ -325,6 +325,19 @@ func TestABrokenBookIsNoReasonNotToStart(t *testing.T) {
 	}
 }
 
+func TestWhatWasHalfWrittenIsTakenAway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notices.state")
+	if err := os.WriteFile(path+".new", []byte("{half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Config{Path: path}); err != nil {
+		t.Errorf("Open said %v; want none, nothing is read from there", err)
+	}
+	if left, _ := filepath.Glob(path + "*"); len(left) != 0 {
+		t.Errorf("%v is left", left)
+	}
+}
+
 func TestAFullDiskDelaysNoNotice(t *testing.T) {
 	blocked := filepath.Join(t.TempDir(), "file")
 	e := &ear{}

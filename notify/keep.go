@@ -51,6 +51,7 @@ func (k *keeper) read() (book, error) {
 	if k.path == "" {
 		return b, nil
 	}
+	_ = os.Remove(k.path + ".new") // half of a book, where the run before was killed while it wrote; else there is none
 	info, err := os.Stat(k.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
